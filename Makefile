@@ -1,0 +1,62 @@
+# Everything runs in .venv, made here. Override the interpreter with PY=python3.12, gateway options with ARGS="--port 4001".
+PY ?= python3
+VENV ?= .venv
+# Where pip finds torch for `make test`, e.g. TORCH_INDEX=<index URL of the CPU or CUDA builds>; empty: pip's own sources.
+TORCH_INDEX ?=
+TORCH := torch==2.13.0
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+LOCKED = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --requirement
+
+.PHONY: install install-dev serve test accept bench lint lock clean
+
+install: $(STAMPS)/serve  ## the gateway, its default encoder and its local model
+
+install-dev: $(STAMPS)/dev  ## all of that and what tests and benchmarks need
+
+serve: $(STAMPS)/serve  ## start the gateway on 127.0.0.1:4000
+	@$(BIN)/gearshift serve $(ARGS)
+
+test: $(STAMPS)/dev  ## every fast test
+	$(BIN)/python -m pytest $(ARGS)
+
+accept: $(STAMPS)/dev  ## the full acceptance bars, long
+	$(BIN)/python -m pytest -m accept tests/acceptance $(ARGS)
+
+bench: $(STAMPS)/dev  ## against nginx, TensorZero and LiteLLM
+	$(BIN)/python -m bench $(ARGS)
+
+lint: $(STAMPS)/dev  ## static checks only
+	scripts/check
+
+lock: $(STAMPS)/tools  ## rewrite requirements/*.lock; ARGS=--upgrade takes the newest
+	UV=$(BIN)/uv scripts/lock $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(STAMPS)/tools: requirements/tools.lock
+	@scripts/venv "$(PY)" "$(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements/tools.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/serve: $(STAMPS)/tools requirements/serve.lock pyproject.toml
+	@echo "installing the gateway into $(VENV)"
+	@if [ -e $(STAMPS)/dev ]; then echo "  kept: the development install holds it"; else $(LOCKED) requirements/serve.lock && $(EDITABLE); fi
+	@$(BIN)/python -m policies.encoders.prepare minilm
+	@touch $@
+
+# torch first and by itself: it is outside the locks, because its builds differ by machine.
+$(STAMPS)/torch: $(STAMPS)/tools
+	@echo "installing $(TORCH) into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH)
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/torch requirements/dev.lock pyproject.toml
+	@echo "installing tests and benchmarks into $(VENV)"
+	@$(LOCKED) requirements/dev.lock
+	@$(EDITABLE)
+	@touch $@

@@ -1,0 +1,1 @@
+"""From logs and outcome tables to a better policy: fitting, evaluation and reports; reaches a gateway only over HTTP."""
