@@ -1,0 +1,199 @@
+"""Mistakes no single field can show: names that must exist, settings that exclude or need each other."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.metadata import entry_points
+
+from policies.arms import ArmSyntaxError, parse_arm
+from router.config import names
+from router.config.arms import arms_of
+from router.config.problems import Path, Problem, did_you_mean, listed
+from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
+
+POLICIES = ("static", "uniform", "rules", "linear")
+ENCODERS = ("minilm", "static", "sentence-transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that may be referred to, taken from the file itself: an entry with a mistake inside still exists.
+
+    Attributes:
+        models: Registered names.
+        doubtful: Those whose arms cannot be told, since their modes or efforts are mistaken.
+        trade_offs: Declared names and the built-in ones.
+        unset: Places of secrets that have no value, reported already.
+    """
+
+    models: Collection[str]
+    doubtful: Collection[str]
+    trade_offs: Collection[str]
+    unset: Collection[Path]
+
+
+def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
+    """Every problem that shows only when the parts are seen together."""
+    for name, model in config.models.items():
+        yield from _model(name, model)
+    yield from _policy(config, known)
+    for name, tenant in config.tenants.items():
+        yield from _tenant(name, tenant, known=known, models=config.models)
+        if tenant.reference is not None:
+            yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
+    yield from _repeated_keys(config, known)
+    yield from exposure(config)
+    yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
+    for metric, (low, high) in config.feedback.items():
+        if low >= high:
+            yield Problem(("feedback", metric), f"expected [low, high] with low < high, got [{low:g}, {high:g}]")
+
+
+def _model(name: str, model: ModelConfig) -> Iterator[Problem]:
+    path: Path = ("models", name)
+    yield from names.model_name(path, name)
+    if "agentic" in model.modes:
+        reason = (
+            "agentic is not offered yet: no tool loop runs in this version, so it would answer like instant; remove it"
+        )
+        yield Problem((*path, "modes", model.modes.index("agentic")), reason)
+    if model.efforts and "reasoning" not in model.modes:
+        yield Problem(
+            (*path, "efforts"), "has no effect without the reasoning mode; add reasoning to modes or remove efforts"
+        )
+    if "reasoning" in model.modes and model.thinking == "none":
+        remedy = "set thinking to reasoning_effort, chat_template_kwargs, budget_tokens or prompt"
+        yield Problem(
+            (*path, "thinking"), f"the reasoning mode would ask exactly as instant does; {remedy}, or remove the mode"
+        )
+    if model.max_output_tokens > model.context_tokens:
+        sizes = f"{model.max_output_tokens} exceeds context_tokens ({model.context_tokens})"
+        yield Problem((*path, "max_output_tokens"), f"{sizes}; an answer must fit the context, lower it")
+    for index, effort in enumerate(model.efforts):
+        yield from names.effort((*path, "efforts", index), effort)
+    for field, values in (("modes", model.modes), ("efforts", model.efforts), ("capabilities", model.capabilities)):
+        for value in _repeated(values):
+            yield Problem((*path, field), f"{value!r} stands in it twice; keep one")
+    for index, item in enumerate(model.deployments):
+        yield from _deployment((*path, "deployments", index), item, name=name)
+
+
+def _deployment(path: Path, item: Deployment, *, name: str) -> Iterator[Problem]:
+    if item.upstream == "openai" and not item.base_url:
+        yield Problem((*path, "base_url"), "required for upstream openai, e.g. https://api.openai.com/v1")
+    if item.upstream == "local":
+        for field in ("base_url", "api_key", "model"):
+            if getattr(item, field) is not None:
+                yield Problem(
+                    (*path, field), "upstream local is started and addressed by the gateway itself; remove this key"
+                )
+    elif item.base_url:
+        yield from names.base_url((*path, "base_url"), item.base_url)
+    if item.upstream == "litellm" and "/" not in (item.model or name):
+        yield Problem((*path, "model"), "upstream litellm needs provider/model, e.g. anthropic/claude-sonnet-4-5")
+    for header, value in item.headers.items():
+        yield from names.header((*path, "headers", header), header, value)
+
+
+def _policy(config: Config, known: Known) -> Iterator[Problem]:
+    policy = config.policy
+    yield from _registered(("policy", "name"), policy.name, kind="policies", built_in=POLICIES)
+    yield from _registered(("encoder", "name"), config.encoder.name, kind="encoders", built_in=ENCODERS)
+    for needed, field in (("static", "arm"), ("linear", "artifact")):
+        if policy.name == needed and getattr(policy, field) is None:
+            yield Problem(("policy", field), f"required by the policy {needed!r}")
+    for field in ("arm", "fallback"):
+        text = getattr(policy, field)
+        if text is not None:
+            yield from _arm(("policy", field), text, config=config, known=known)
+    yield from _rules(policy, config, known)
+
+
+def _registered(path: Path, name: str, *, kind: str, built_in: tuple[str, ...]) -> Iterator[Problem]:
+    known = sorted({*built_in, *entry_points(group=f"gearshift.{kind}").names})
+    if name not in known:
+        yield Problem(path, f"expected one of {listed(known)}; got {name!r}{did_you_mean(name, known)}")
+
+
+def _arm(path: Path, text: str, *, config: Config, known: Known) -> Iterator[Problem]:
+    offered = _arm_names(config)
+    if text in offered or any(text.startswith(f"{name}/") for name in known.doubtful):
+        return
+    try:
+        parse_arm(text, known.models)
+    except ArmSyntaxError:
+        about = "expected an arm, written model/mode[:effort]"
+    else:
+        about = "no model of this file offers this arm"
+    yield Problem(path, f"{about}; got {text!r}{did_you_mean(text, offered)}; arms: {_some(offered)}")
+
+
+def _rules(policy: PolicyConfig, config: Config, known: Known) -> Iterator[Problem]:
+    offered = _arm_names(config)
+    if known.doubtful:
+        return
+    for number, rule in enumerate(policy.rules):
+        for index, pattern in enumerate(rule.prefer):
+            if not any(fnmatchcase(name, pattern) for name in offered):
+                path: Path = ("policy", "rules", number, "prefer", index)
+                yield Problem(
+                    path, f"matches no arm; got {pattern!r}{did_you_mean(pattern, offered)}; arms: {_some(offered)}"
+                )
+
+
+def _arm_names(config: Config) -> list[str]:
+    return [arm.name for name, model in config.models.items() for arm in arms_of(name, model)]
+
+
+def _some(arms: list[str]) -> str:
+    return listed(arms[:8]) + (f" and {len(arms) - 8} more" if len(arms) > 8 else "")
+
+
+def _tenant(name: str, tenant: Tenant, *, known: Known, models: dict[str, ModelConfig]) -> Iterator[Problem]:
+    path: Path = ("tenants", name)
+    if tenant.trade_off not in known.trade_offs:
+        hint = did_you_mean(tenant.trade_off, known.trade_offs)
+        yield Problem(
+            (*path, "trade_off"), f"expected one of {listed(known.trade_offs)}; got {tenant.trade_off!r}{hint}"
+        )
+    for index, model in enumerate(tenant.models or ()):
+        if model not in known.models:
+            hint = did_you_mean(model, known.models)
+            message = f"no such model; got {model!r}{hint}; models: {listed(known.models)}"
+            yield Problem((*path, "models", index), message)
+    if tenant.models == []:
+        yield Problem((*path, "models"), "an empty list allows nothing; name models, or remove the key to allow all")
+    allowed = [models[model] for model in tenant.models or models if model in models]
+    for index, mode in enumerate(tenant.modes or ()):
+        if allowed and not any(mode in model.modes for model in allowed):
+            yield Problem((*path, "modes", index), f"no model this tenant may use offers the mode {mode}; remove it")
+    if tenant.modes == []:
+        yield Problem((*path, "modes"), "an empty list allows nothing; name modes, or remove the key to allow all")
+    for index, key in enumerate(tenant.keys):
+        if (*path, "keys", index) not in known.unset:
+            yield from names.tenant_key((*path, "keys", index), key)
+
+
+def _repeated_keys(config: Config, known: Known) -> Iterator[Problem]:
+    owners: dict[str, str] = {}
+    for name, tenant in config.tenants.items():
+        for index, key in enumerate(tenant.keys):
+            path: Path = ("tenants", name, "keys", index)
+            if path in known.unset:
+                continue
+            if key in owners:
+                yield Problem(path, f"the same key belongs to tenant {owners[key]!r} already; give each tenant its own")
+            owners.setdefault(key, name)
+
+
+def exposure(config: Config) -> Iterator[Problem]:
+    """A gateway that others can reach must ask for a key."""
+    host = config.server.host
+    if not names.is_loopback(host) and not any(tenant.keys for tenant in config.tenants.values()):
+        remedy = "add a key to a tenant (tenants.<name>.keys: ['${MY_KEY}']) or bind 127.0.0.1"
+        yield Problem(("server", "host"), f"{host!r} is open to others and no tenant has a key; {remedy}")
+
+
+def _repeated(values: Collection[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if count > 1]
