@@ -11,6 +11,8 @@ STAMPS := $(VENV)/.stamps
 EDITABLE = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 # Compiled now: a first start that compiles 80 packages is seconds slower.
 LOCKED = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes --requirement
+# Builds the int8 graph of the default encoder into the user's cache, once; a gateway then starts in seconds.
+ENCODER = $(BIN)/python -m policies.encoders prepare minilm
 
 .PHONY: install install-dev serve test accept bench lint lock clean
 
@@ -45,9 +47,8 @@ $(STAMPS)/tools: requirements/tools.lock
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/serve: $(STAMPS)/tools requirements/serve.lock pyproject.toml
-	@echo "installing the gateway into $(VENV)"
-	@if [ -e $(STAMPS)/dev ]; then echo "  kept: the development install holds it"; else $(LOCKED) requirements/serve.lock && $(EDITABLE); fi
-	@$(BIN)/python -m policies.encoders.prepare minilm
+	@if [ -e $(STAMPS)/dev ]; then $(MAKE) --no-print-directory install-dev; else \
+	    echo "installing the gateway into $(VENV)" && $(LOCKED) requirements/serve.lock && $(EDITABLE) && $(ENCODER); fi
 	@touch $@
 
 # torch first and by itself: it is outside the locks, because its builds differ by machine.
@@ -57,7 +58,6 @@ $(STAMPS)/torch: $(STAMPS)/tools
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/torch requirements/dev.lock pyproject.toml
-	@echo "installing tests and benchmarks into $(VENV)"
-	@$(LOCKED) requirements/dev.lock
-	@$(EDITABLE)
+	@echo "installing the gateway, its tests and its benchmarks into $(VENV)"
+	@$(LOCKED) requirements/dev.lock && $(EDITABLE) && $(ENCODER)
 	@touch $@
