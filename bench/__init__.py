@@ -1,0 +1,1 @@
+"""Benchmarks that print Gearshift's figures as ratios against named peers; run with `python -m bench`."""

@@ -1,0 +1,108 @@
+"""Gearshift itself, with every part on: key, budget, sessions, encoder, learned policy, exploration, store and log."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import sys
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.gateways.base import Launch, Site
+from bench.native import MissingTool
+
+KEY = "gs-bench-0123456789abcdef0123456789abcdef"
+MODELS = tuple(f"bench-{letter}" for letter in "abcd")  # each in two modes: eight arms
+
+# The one place that knows the series: gearshift_decisions_total{…late="true"…} 12.0
+_DECISIONS = re.compile(r"^gearshift_decisions_total\{([^}]*)\} (\S+)", re.MULTILINE)
+_LATE = 'late="true"'
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """How many decisions the gateway has made, and how many of them came too late and took the fallback arm."""
+
+    total: float
+    late: float
+
+    def __sub__(self, other: Decisions) -> Decisions:
+        return Decisions(self.total - other.total, self.late - other.late)
+
+
+def decisions(port: int) -> Decisions:
+    """Read from the gateway's own counters."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found = [(labels, float(value)) for labels, value in _DECISIONS.findall(text)]
+    return Decisions(sum(value for _, value in found), sum(value for labels, value in found if _LATE in labels))
+
+
+def _command() -> Path:
+    return Path(sys.executable).parent / "gearshift"
+
+
+@dataclass(frozen=True)
+class Gearshift:
+    """`pinned`: clients name a model, so nothing is routed; everything else stays on."""
+
+    encoder: str = "static"
+    pinned: bool = False
+
+    @property
+    def name(self) -> str:
+        return "Gearshift, model pinned" if self.pinned else f"Gearshift, {self.encoder}"
+
+    def version(self) -> str:
+        """Of the installed project."""
+        if not _command().exists():
+            raise MissingTool("the command gearshift is not installed beside this Python; run `make install-dev`")
+        return importlib.metadata.version("gearshift")
+
+    def prepare(self, site: Site) -> Launch:
+        """The whole configuration; JSON is YAML."""
+        config = site.folder / "gearshift.yaml"
+        config.write_text(json.dumps(self._config(site), indent=1))
+        argv = (
+            str(_command()),
+            "serve",
+            "--config",
+            str(config),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(site.port),
+            "--workers",
+            "1",
+        )
+        headers = (("authorization", f"Bearer {KEY}"),)
+        return Launch(
+            argv, env={"GEARSHIFT_KEY_SECRET": "0" * 64, "BENCH_KEY": KEY}, headers=headers, ready_path="/readyz"
+        )
+
+    def fields(self, answer: str) -> dict[str, str]:
+        """`auto` is routed; the upstream reads the wanted answer from the forwarded `user`."""
+        return {"model": MODELS[0] if self.pinned else "auto", "user": answer}
+
+    def _config(self, site: Site) -> dict[str, object]:
+        endpoint = {"upstream": "openai", "base_url": f"http://127.0.0.1:{site.upstream_port}/v1", "api_key": "unused"}
+        models = {
+            name: {
+                "deployments": [endpoint],
+                "modes": ["instant", "reasoning"],
+                "thinking": "reasoning_effort",
+                "efforts": ["low"],
+                "price": {"input": 0.1 * (i + 1), "output": 0.4 * (i + 1)},
+            }
+            for i, name in enumerate(MODELS)
+        }
+        return {
+            "store": {"url": "embedded", "dir": str(site.folder / "store")},
+            "encoder": {"name": self.encoder},
+            "policy": {"name": "uniform"},
+            "models": models,
+            "trade_offs": {"bench": {"usd_per_correct_answer": 0.05}},
+            "tenants": {"bench": {"keys": ["${BENCH_KEY}"], "trade_off": "bench", "explore": 0.02}},
+        }

@@ -1,0 +1,154 @@
+"""The report: tables of medians and spreads, ratios against each peer, and a picture of CPU per request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.results import Results, Series, times
+from bench.stats import Spread, spread
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the head of each column, and the rows; the first column is the row's name."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def number(value: float) -> str:
+    """Three significant digits, never an exponent."""
+    if value == 0:
+        return "0"
+    size = abs(value)
+    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+    return f"{value:,.{digits}f}"
+
+
+def with_spread(figure: Spread | None) -> str:
+    """Median, and the extremes when more than one round was run."""
+    if figure is None:
+        return "–"
+    if figure.rounds == 1:
+        return number(figure.median)
+    return f"{number(figure.median)} ({number(figure.low)}–{number(figure.high)})"
+
+
+def verdict(dearer: Spread | None) -> str:
+    """How our CPU per request compares with a peer's, in words: a loss is called one."""
+    if dearer is None:
+        return "–"
+    if dearer.median >= 1:
+        low, high, word, middle = dearer.low, dearer.high, "cheaper", dearer.median
+    else:
+        low, high, word, middle = 1 / dearer.high, 1 / dearer.low, "dearer", 1 / dearer.median
+    extremes = f" ({number(low)}–{number(high)})" if dearer.rounds > 1 else ""
+    return f"{number(middle)}x {word}{extremes}"
+
+
+def _figure_table(results: Results, title: str, columns: Sequence[tuple[str, str]]) -> Table:
+    def row(series: Series) -> tuple[str, ...]:
+        return (series.label, *(with_spread(series.spread(figure)) for _, figure in columns))
+
+    shown = [s for s in results.series if any(s.values(figure) for _, figure in columns)]
+    return Table(title, ("", *(head for head, _ in columns)), tuple(row(s) for s in shown))
+
+
+def ratio_table(results: Results) -> Table:
+    """Each of our rows against each peer, by CPU per request; prompts of the same length."""
+    names = list(dict.fromkeys(s.gateway for s in results.series if not s.is_ours))
+    rows = []
+    for ours in (s for s in results.series if s.is_ours):
+        peers = {p.gateway: p for p in results.peers_of(ours)}
+        cells = (verdict(times(peers[n], ours, "cpu_ms")) if n in peers else "–" for n in names)
+        rows.append((ours.label, *cells))
+    return Table("CPU per request: ours against each peer", ("", *(f"than {n}" for n in names)), tuple(rows))
+
+
+_COST = (
+    ("CPU ms/request", "cpu_ms"),
+    ("of it gateway", "cpu_gateway_ms"),
+    ("of it store", "cpu_store_ms"),
+    ("requests/s, one core, c=16", "rps"),
+    ("by wrk, c=64", "wrk_rps_c64"),
+)
+_LATENCY = (
+    ("arrivals/s", "half_rps"),
+    ("added p50 ms", "added_p50_ms"),
+    ("added p99 ms", "added_p99_ms"),
+    ("direct p50 ms", "direct_p50_ms"),
+    ("late decisions, share", "late_share"),
+)
+_STREAMS = (
+    ("µs/event, back to back", "burst_us_per_event"),
+    ("µs/event, flushed alone", "paced_us_per_event"),
+    ("CPU ms/stream of 100, back to back", "burst_ms_per_stream"),
+    ("flushed alone", "paced_ms_per_stream"),
+    ("arrive alone, share", "paced_alone_share"),
+    ("added to first event, ms", "added_first_event_ms"),
+)
+_START = (
+    ("first answer s", "first_answer_s"),
+    ("ready s", "ready_s"),
+    ("MB after 1,000 requests", "rss_mb"),
+    ("store MB", "rss_store_mb"),
+)
+
+
+def _direct_table(results: Results) -> Table:
+    names = {
+        "upstream_rps": "requests/s, a core each",
+        "upstream_and_load_on_one_core_rps": "requests/s, upstream and generator on one core",
+        "upstream_burst_streams_per_s": "streams/s of 100 events back to back",
+        "upstream_paced_streams_per_s": "streams/s of 1.02 s, 512 at once",
+    }
+    fastest = max((v for s in results.series for v in s.values("rps")), default=0.0)
+    rows = []
+    for key, text in names.items():
+        figure = spread([d[key] for d in results.direct])
+        against = f"{number(figure.median / fastest)}x the fastest gateway" if fastest and "one core" in text else ""
+        rows.append((text, with_spread(figure), against))
+    return Table("The fake upstream alone: it is not the bottleneck", ("", "", ""), tuple(rows))
+
+
+def tables(results: Results) -> list[Table]:
+    """Everything that is printed and written, in order."""
+    out = [
+        ratio_table(results),
+        _figure_table(results, "Cost: one worker on one core", _COST),
+        _figure_table(results, "Latency at half of the measured capacity, from the scheduled arrival", _LATENCY),
+        _figure_table(results, "Streams", _STREAMS),
+        _figure_table(results, "Start and memory", _START),
+        _direct_table(results),
+    ]
+    failures = tuple((s.label, e) for s in results.series for e in s.errors)
+    failures += tuple((name, f"not measured: {why}") for name, why in results.missing.items())
+    return [*out, Table("What failed or is missing", ("", ""), failures)] if failures else out
+
+
+def heading(results: Results) -> list[str]:
+    """What was run, on what, and how to read it."""
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
+    rounds = len(results.direct)
+    return [
+        f"{results.date} · `{results.command}` · {rounds} interleaved round{'s' if rounds > 1 else ''}",
+        f"Machine: {results.machine}",
+        f"Versions: {versions}",
+        "Cells: median (lowest–highest of the rounds). Added: percentile through the gateway less the direct median.",
+    ]
+
+
+def _markdown_table(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+    rule = "|" + "---|" * len(table.head)
+    return "\n".join([f"## {table.title}", "", line(table.head), rule, *(line(row) for row in table.rows)])
+
+
+def markdown(results: Results) -> str:
+    """The report as a Markdown page."""
+    parts = ["# Benchmark", "\n\n".join(heading(results)), *(_markdown_table(t) for t in tables(results))]
+    return "\n\n".join(parts) + "\n"
