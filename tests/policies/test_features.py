@@ -1,0 +1,123 @@
+"""Lexical features: named, finite, bounded in time, and each one sees what its name says."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.features import FEATURE_NAMES, FEATURES_ID, estimate_tokens, lexical_features
+
+MULTIPLE_CHOICE = "Which gas is noble?\nA) Nitrogen\nB) Argon\nC) Oxygen\nD) Chlorine"
+
+
+def value(name: str, text: str, **flags: bool | int) -> float:
+    return float(lexical_features(text, **flags)[FEATURE_NAMES.index(name)])  # type: ignore[arg-type]
+
+
+def test_names_are_distinct_and_versioned() -> None:
+    assert len(set(FEATURE_NAMES)) == len(FEATURE_NAMES)
+    assert FEATURES_ID.startswith("lexical-")
+
+
+@settings(max_examples=200)
+@given(st.text())
+def test_any_text_has_finite_repeatable_features(text: str) -> None:
+    features = lexical_features(text)
+    assert features.dtype == np.float32
+    assert features.shape == (len(FEATURE_NAMES),)
+    assert np.isfinite(features).all()
+    assert features.tobytes() == lexical_features(text).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "with_it", "without"),
+    [
+        ("digit_share", "12 times 34", "twelve times thirty"),
+        ("operator_share", "3*x + 4 = y", "three x and four is y"),
+        ("latex_mark_share", r"$\frac{1}{2}$", "one half"),
+        ("log_latex", r"\frac{1}{2} \sqrt{2}", "C:\\windows\\system"),
+        ("log_code", "Why?\n```\nx = 1\n```", "Why is x one?"),
+        ("log_options", MULTIPLE_CHOICE, "Which gas is noble?"),
+        ("log_items", "Do:\n- this\n- that\n1. more", "Do this, that and more"),
+        ("log_negations", "Which is NOT true, except one?", "Which is true?"),
+        ("asks_why", "Why is the sky blue?", "The sky is blue."),
+        ("asks_how", "Tell me how it works", "Tell me the time"),
+        ("asks_math", "Prove it.", "Say it."),
+        ("asks_code", "Implement quicksort", "Describe quicksort"),
+        ("asks_which", MULTIPLE_CHOICE, "Name a noble gas"),
+        ("ends_with_question", "Is it? ", "It is."),
+        ("cjk_share", "为什么天空是蓝色的", "why is the sky blue"),
+        ("cyrillic_share", "Почему небо голубое", "why is the sky blue"),
+        ("arabic_share", "لماذا السماء زرقاء", "why is the sky blue"),
+        ("latin_extended_share", "Résumé à l'été", "Resume a l'ete"),
+        ("non_ascii_share", "naïve", "naive"),
+        ("english_share", "the cat is on the mat", "chat tapis rouge"),
+        ("log_lines", "a\nb\nc", "a b c"),
+        ("log_words", "one two three four", "one"),
+    ],
+)
+def test_a_feature_sees_what_its_name_says(name: str, with_it: str, without: str) -> None:
+    assert value(name, with_it) > value(name, without)
+
+
+@pytest.mark.parametrize("flag", ["has_tools", "wants_schema", "has_image"])
+def test_request_flags_are_passed_on(flag: str) -> None:
+    assert (value(flag, "x"), value(flag, "x", **{flag: True})) == (0.0, 1.0)
+
+
+def test_turn_and_tokens_are_on_a_log_scale() -> None:
+    assert value("log_turn", "x", turn=3) == pytest.approx(np.log(4))
+    assert value("log_prompt_tokens", "x", prompt_tokens=999) == pytest.approx(np.log(1000))
+
+
+def test_a_long_text_keeps_its_length_but_not_its_middle() -> None:
+    one, other = (f"Why? {'z' * 3000}{middle * 5000}{'z' * 3000}" for middle in ("1 ", "x "))
+    features = [lexical_features(text, prompt_tokens=9).tobytes() for text in (one, other)]
+    assert features[0] == features[1]
+    assert value("log_chars", one) == pytest.approx(np.log1p(len(one)))
+
+
+def test_a_lone_surrogate_is_no_error() -> None:
+    assert np.isfinite(lexical_features("\ud800?")).all()
+    assert estimate_tokens("\ud800") >= 1
+
+
+def test_features_of_a_megabyte_cost_as_much_as_a_page() -> None:
+    def fastest_s(text: str) -> float:
+        def once() -> float:
+            started = perf_counter()
+            lexical_features(text)
+            return perf_counter() - started
+
+        return min(once() for _ in range(20))
+
+    assert fastest_s("word " * 200_000) < 10 * fastest_s("word " * 820)
+
+
+@pytest.mark.parametrize(
+    ("text", "true_tokens"),  # counted with cl100k_base
+    [
+        ("", 0),
+        ("Hello, world!", 4),
+        ("The quick brown fox jumps over the lazy dog.", 10),
+        ("def f(x):\n    return x", 9),
+    ],
+)
+def test_the_token_estimate_is_not_below_the_truth(text: str, true_tokens: int) -> None:
+    assert 0.75 * true_tokens <= estimate_tokens(text) <= 2 * true_tokens + 2
+
+
+def test_a_grid_of_digits_costs_a_token_for_each() -> None:
+    assert 500 <= estimate_tokens("0 1\n" * 250) <= 1000
+
+
+def test_the_token_estimate_grows_with_the_whole_text() -> None:
+    assert estimate_tokens("word " * 200_000) == pytest.approx(10 * estimate_tokens("word " * 20_000), rel=0.01)
+
+
+def test_chinese_costs_more_tokens_per_character() -> None:
+    assert estimate_tokens("天" * 100) > 100 > estimate_tokens("a" * 100)
