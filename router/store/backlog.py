@@ -1,0 +1,131 @@
+"""Begins and settles that could not reach the store: spooled, and replayed in their order when it is back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from router.store.base import End, Start, StoreUnavailable
+from router.store.commands import Commands
+from router.store.spool import Spool, adopt
+
+BATCH = 64
+
+
+def _start_fields(start: Start, owner: str) -> list[bytes]:
+    names = (start.request_id.encode(), start.organisation.encode(), owner.encode())
+    return [b"begin", *names, start.stub, start.row, start.embedding]
+
+
+def _end_fields(end: End) -> list[bytes]:
+    texts = (end.request_id, end.organisation, end.decision_id, end.tenant, end.session)
+    tool_calls = [call_id.encode() for call_id in end.tool_calls]
+    return [b"settle", *(text.encode() for text in texts), end.row, end.session_value, *tool_calls]
+
+
+def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
+    """The spooled begin and the tag of the owner that made it."""
+    request_id, organisation, owner = (field.decode() for field in fields[1:4])
+    start = Start(request_id=request_id, organisation=organisation, stub=fields[4], row=fields[5], embedding=fields[6])
+    return start, owner
+
+
+def read_end(fields: Sequence[bytes]) -> End:
+    """The spooled settle."""
+    request_id, organisation, decision_id, tenant, session = (field.decode() for field in fields[1:6])
+    return End(
+        request_id=request_id, organisation=organisation, row=fields[6], decision_id=decision_id, tenant=tenant,
+        session=session, session_value=fields[7], tool_calls=[field.decode() for field in fields[8:]],
+    )  # fmt: skip
+
+
+class Backlog:
+    """This process's spool and those that dead processes left behind.
+
+    Attributes:
+        added: Set when a record was added.
+    """
+
+    def __init__(self, directory: Path, *, name: str, commands: Commands, lease_s: int) -> None:
+        self._directory, self._commands, self._lease_s = directory, commands, lease_s
+        self._path = directory / f"{name}.spool"
+        self._own: Spool | None = None
+        self._begun: set[str] = set()  # requests whose begin still waits here; their settle must wait behind it
+        self.added = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """Records of this process not yet in the store."""
+        return self._own.waiting if self._own is not None else 0
+
+    def holds_begin(self, request_id: str) -> bool:
+        return request_id in self._begun
+
+    def begin(self, start: Start, *, owner: str) -> None:
+        """Raises StoreUnavailable when the spool cannot be written."""
+        self._append(_start_fields(start, owner))
+        self._begun.add(start.request_id)
+
+    def settle(self, end: End) -> None:
+        """Raises StoreUnavailable when the spool cannot be written."""
+        self._append(_end_fields(end))
+
+    def _append(self, fields: Sequence[bytes]) -> None:
+        try:
+            if self._own is None:
+                self._own = Spool(self._path)
+            self._own.append(fields)
+        except OSError as error:
+            raise StoreUnavailable(f"neither the store nor {self._path} takes rows: {error.strerror}") from error
+        self.added.set()
+
+    async def replay(self, call: Callable[[bytes], Awaitable[object]]) -> int:
+        """Send this process's records in order; they are forgotten when the store has all of them.
+
+        Raises:
+            StoreUnavailable: The store went away again; everything stays for the next time.
+        """
+        if self._own is None or self._own.waiting == 0:
+            return 0
+        sent = 0
+        while sent < self._own.waiting:  # rows may join while we send
+            sent += len(await self._send(self._own.records()[sent:], call))
+        self._own.clear()
+        self._begun.clear()
+        return sent
+
+    async def replay_orphans(self, call: Callable[[bytes], Awaitable[object]]) -> set[str]:
+        """Send what dead processes left. Returns the tags of their owners: leases of those are for recovery."""
+        owners: set[str] = set()
+        for spool in adopt(self._directory):
+            try:
+                records = spool.records()
+                await self._send(records, call)
+                owners |= {read_start(fields)[1] for fields in records if fields[0] == b"begin"}
+                spool.clear()
+            finally:
+                spool.close()
+        return owners
+
+    async def _send(self, records: list[list[bytes]], call: Callable[[bytes], Awaitable[object]]) -> list[object]:
+        replies: list[object] = []
+        for at in range(0, len(records), BATCH):
+            # One connection keeps their order: a settle never overtakes its begin.
+            replies += await asyncio.gather(*(call(self._pack(fields)) for fields in records[at : at + BATCH]))
+        return replies
+
+    def _pack(self, fields: Sequence[bytes]) -> bytes:
+        if fields[0] == b"settle":
+            return self._commands.settle(read_end(fields))
+        start, owner = read_start(fields)
+        # No high water: the request was answered, its row must go in.
+        return self._commands.begin(start, owner=owner, lease_s=self._lease_s, high_water=0)
+
+    async def sync(self) -> None:
+        """Make waiting records survive a power cut."""
+        if self._own is not None and self._own.waiting:
+            await asyncio.to_thread(self._own.sync)
+
+    def close(self) -> None:
+        if self._own is not None:
+            self._own.close()
+            self._own = None

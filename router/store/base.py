@@ -1,0 +1,86 @@
+"""What the pipeline asks of the store. Each call is one server-side function: it happens whole or not at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer in time or refused the call (full, wrong version). Nothing may be assumed to be written."""
+
+
+class StoreFull(StoreUnavailable):
+    """The log stands above its high-water mark: archive it or raise ``store.high_water_rows``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Opens a request: lease and decision row in one step, before any upstream is called.
+
+    Attributes:
+        stub: JSON with what the terminal row needs if this process dies (ids, tenant, arm).
+        row: JSON of a ``policies.records.DecisionRow``.
+        embedding: Raw float16 bytes, empty for none.
+    """
+
+    request_id: str
+    organisation: str
+    stub: bytes
+    row: bytes
+    embedding: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Closes a request: outcome row, session state and tool-call owners in one step. Idempotent by ``request_id``.
+
+    Attributes:
+        row: JSON of a ``policies.records.OutcomeRow``.
+        session: Session key (empty: none), with ``session_value`` kept for a day of idleness.
+        tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
+    """
+
+    request_id: str
+    organisation: str
+    row: bytes
+    decision_id: str
+    tenant: str
+    session: str = ""
+    session_value: bytes = b""
+    tool_calls: Sequence[str] = ()
+
+
+class Store(Protocol):
+    async def begin(self, start: Start) -> None:
+        """Raises StoreFull or StoreUnavailable; then nothing was written or the lease expires as ``unknown_after_crash``."""
+        ...
+
+    async def settle(self, end: End) -> bool:
+        """True if this call closed the request, False if it was closed before (nothing changed then).
+
+        When the store cannot be reached the row goes to the local spool and True is returned;
+        raises StoreUnavailable only if the spool failed as well.
+        """
+        ...
+
+    async def session(self, organisation: str, session: str) -> bytes | None:
+        """The session's value, or None."""
+        ...
+
+    async def tool_call_owner(self, organisation: str, tool_call_ids: Sequence[str]) -> bytes | None:
+        """The ``session_value`` of the request that issued any of these tool calls, or None."""
+        ...
+
+    async def request_owner(self, organisation: str, request_id: str) -> tuple[str, str] | None:
+        """(decision_id, tenant) of a known request, or None. Known for 30 days."""
+        ...
+
+    async def feedback(self, organisation: str, *, row: bytes, idempotency_key: str) -> str:
+        """Append a feedback row; a repeated key appends nothing and returns the first ``feedback_id``."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        ...
+
+    async def aclose(self) -> None: ...

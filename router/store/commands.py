@@ -1,0 +1,53 @@
+"""The packed commands of the store's functions, as values: built once, sent now or replayed from the spool."""
+
+from collections.abc import Sequence
+
+import hiredis
+
+from router.store.base import End, Start
+from router.store.keys import EPOCH_KEY, OWNERS_KEY, Functions, log_key, scope_of
+
+
+def pack(*parts: str | bytes | int) -> bytes:
+    """One command in the server's wire form."""
+    packed: bytes = hiredis.pack_command(parts)  # type: ignore[arg-type] # its stub says one-tuple
+    return packed
+
+
+class Commands:
+    """Packs calls of one function library."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._begin, self._settle = functions.name("begin"), functions.name("settle")
+        self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
+        self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
+
+    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int) -> bytes:
+        scope = scope_of(start.organisation)
+        return pack(
+            "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water, start.stub,
+            start.row, start.embedding,
+        )  # fmt: skip
+
+    def settle(self, end: End) -> bytes:
+        scope = scope_of(end.organisation)
+        return pack(
+            "FCALL", self._settle, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
+            end.session, end.session_value, *end.tool_calls,
+        )  # fmt: skip
+
+    def feedback(self, organisation: str, *, key: str, feedback_id: str, row: bytes, high_water: int) -> bytes:
+        scope = scope_of(organisation)
+        return pack("FCALL", self._feedback, 1, scope.log, scope.scope, key, feedback_id, row, high_water)
+
+    def stale(self, shard: int, *, before_epoch: int, dead: Sequence[str]) -> bytes:
+        return pack("FCALL", self._stale, 1, log_key(shard), before_epoch, *dead)
+
+    def beat(self, name: str, *, epoch: int, ttl_s: int) -> bytes:
+        return pack("FCALL", self._beat, 2, OWNERS_KEY, EPOCH_KEY, name, epoch, ttl_s)
+
+    def dead(self) -> bytes:
+        return pack("FCALL", self._dead, 1, OWNERS_KEY)
+
+    def forget(self, tags: Sequence[str]) -> bytes:
+        return pack("FCALL", self._forget, 1, OWNERS_KEY, *tags)

@@ -1,0 +1,208 @@
+#!lua name=@LIBRARY@
+-- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
+-- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone.
+
+local DAY_S, MONTH_S = 86400, 30 * 86400
+local SCHEMA = 1
+
+local function base(keys)
+  return string.sub(keys[1], 1, -4)
+end
+
+local function now_s()
+  return tonumber(redis.call('TIME')[1])
+end
+
+local function append(stream, kind, json, embedding)
+  local time = redis.call('TIME')
+  local at = string.format('%s.%06d', time[1], tonumber(time[2]))
+  if embedding and embedding ~= '' then
+    redis.call('XADD', stream, '*', 't', kind, 'at', at, 'j', json, 'e', embedding)
+  else
+    redis.call('XADD', stream, '*', 't', kind, 'at', at, 'j', json)
+  end
+end
+
+local function full(stream, high_water)
+  local limit = tonumber(high_water)
+  return limit > 0 and redis.call('XLEN', stream) >= limit
+end
+
+-- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding -> 1 opened, 0 known already, -1 full
+local function begin(keys, args)
+  local id, scope, open = args[1], args[2], base(keys) .. 'open'
+  if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
+    return 0
+  end
+  if full(keys[1], args[5]) then
+    return -1
+  end
+  local expires = string.format('%d', now_s() + tonumber(args[4]))
+  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6])
+  append(keys[1], 'd', args[7], args[8])
+  return 1
+end
+
+-- settle: request id, scope, row, decision id, tenant, session, session value, tool call ids…
+-- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
+local function settle(keys, args)
+  local id, scope = args[1], args[2]
+  local known = args[4] .. '\n' .. args[5]
+  if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
+    return 0
+  end
+  local leased = redis.call('HDEL', base(keys) .. 'open', id)
+  append(keys[1], 'o', args[3])
+  if args[6] ~= '' then
+    redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
+  end
+  for i = 8, #args do
+    redis.call('SET', base(keys) .. 'tool:' .. scope .. args[i], args[7], 'EX', DAY_S)
+  end
+  return 2 - leased
+end
+
+-- feedback: scope, idempotency key, feedback id, row, high water -> the feedback id that counts, or -1 when full
+local function feedback(keys, args)
+  local key = base(keys) .. 'fb:' .. args[1] .. args[2]
+  local first = redis.call('GET', key)
+  if first then
+    return first
+  end
+  if full(keys[1], args[5]) then
+    return -1
+  end
+  redis.call('SET', key, args[3], 'EX', MONTH_S)
+  append(keys[1], 'f', args[4])
+  return args[3]
+end
+
+-- stale: oldest epoch that lives, tags of dead owners… -> {request id, scope, stub} of every lease nobody will close
+local function stale(keys, args)
+  local dead, found, now = {}, {}, now_s()
+  for i = 2, #args do
+    dead[args[i]] = true
+  end
+  local leases = redis.call('HGETALL', base(keys) .. 'open')
+  for i = 1, #leases, 2 do
+    local tag, expires, scope, stub = string.match(leases[i + 1], '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+    local epoch = tonumber(string.match(tag, ':(%d+)$') or '0')
+    if dead[tag] or tonumber(expires) <= now or epoch < tonumber(args[1]) then
+      found[#found + 1] = { leases[i], scope, stub }
+    end
+  end
+  return found
+end
+
+-- ack: reader, last stream id it has made durable -> entries trimmed. Only what every reader has acknowledged goes.
+local function later(a, b)
+  local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
+  local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
+  a_ms, a_n, b_ms, b_n = tonumber(a_ms), tonumber(a_n), tonumber(b_ms), tonumber(b_n)
+  return a_ms > b_ms or (a_ms == b_ms and a_n > b_n)
+end
+
+local function ack(keys, args)
+  local acks = base(keys) .. 'ack'
+  local before = redis.call('HGET', acks, args[1])
+  if not before or later(args[2], before) then
+    redis.call('HSET', acks, args[1], args[2])
+  end
+  return 1
+end
+
+local function trim(keys)
+  local lowest
+  for _, id in ipairs(redis.call('HVALS', base(keys) .. 'ack')) do
+    if not lowest or later(lowest, id) then
+      lowest = id
+    end
+  end
+  if not lowest then
+    return 0
+  end
+  local ms, n = string.match(lowest, '^(%d+)-(%d+)$')
+  return redis.call('XTRIM', keys[1], 'MINID', ms .. '-' .. string.format('%d', tonumber(n) + 1))
+end
+
+-- Owners: KEYS are `gs:{gs}:owners` (tag -> time it is alive until) and `gs:{gs}:epoch`.
+-- When nobody could reach the store for a whole life of an owner, nobody is known to be dead: all get one more.
+local LAST_BEAT = '*'
+
+local function spare_all(owners, now, seconds)
+  local last = tonumber(redis.call('HGET', owners, LAST_BEAT) or now)
+  redis.call('HSET', owners, LAST_BEAT, string.format('%d', now))
+  if now - last <= seconds then
+    return
+  end
+  for _, tag in ipairs(redis.call('HKEYS', owners)) do
+    if tag ~= LAST_BEAT then
+      redis.call('HSET', owners, tag, string.format('%d', now + seconds))
+    end
+  end
+end
+
+-- beat: owner name, epoch ('0': a new one), seconds -> the epoch to use from now on
+local function beat(keys, args)
+  local epoch, now, seconds = args[2], now_s(), tonumber(args[3])
+  if seconds > 0 then
+    spare_all(keys[1], now, seconds)
+  end
+  if epoch == '0' or redis.call('HEXISTS', keys[1], args[1] .. ':' .. epoch) == 0 then
+    epoch = string.format('%d', redis.call('INCR', keys[2]))
+  end
+  redis.call('HSET', keys[1], args[1] .. ':' .. epoch, string.format('%d', now + seconds))
+  return tonumber(epoch)
+end
+
+local function dead(keys)
+  local found, now, owners = {}, now_s(), redis.call('HGETALL', keys[1])
+  for i = 1, #owners, 2 do
+    if owners[i] ~= LAST_BEAT and tonumber(owners[i + 1]) <= now then
+      found[#found + 1] = owners[i]
+    end
+  end
+  return found
+end
+
+-- forget: tags whose leases are closed. One that came back to life meanwhile stays.
+local function forget(keys, args)
+  local now = now_s()
+  for _, tag in ipairs(args) do
+    local until_s = redis.call('HGET', keys[1], tag)
+    if until_s and tonumber(until_s) <= now then
+      redis.call('HDEL', keys[1], tag)
+    end
+  end
+  return 1
+end
+
+-- migrate: KEYS[1] is `gs:{gs}:schema`. Each step lifts the data by one; a newer store is refused by the caller.
+local steps = {
+  [0] = function() end, -- an empty store: nothing to change, only to number
+}
+
+local function migrate(keys)
+  local have = tonumber(redis.call('GET', keys[1]) or '0')
+  if have >= SCHEMA then
+    return have
+  end
+  while have < SCHEMA do
+    steps[have](keys)
+    have = have + 1
+  end
+  redis.call('SET', keys[1], string.format('%d', have))
+  return have
+end
+
+redis.register_function('@LIBRARY@_begin', begin)
+-- What has begun must be able to end, even when the server is out of memory for new work.
+redis.register_function({ function_name = '@LIBRARY@_settle', callback = settle, flags = { 'allow-oom' } })
+redis.register_function('@LIBRARY@_feedback', feedback)
+redis.register_function({ function_name = '@LIBRARY@_stale', callback = stale, flags = { 'no-writes' } })
+redis.register_function({ function_name = '@LIBRARY@_ack', callback = ack, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@LIBRARY@_trim', callback = trim, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@LIBRARY@_beat', callback = beat, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@LIBRARY@_dead', callback = dead, flags = { 'no-writes' } })
+redis.register_function({ function_name = '@LIBRARY@_forget', callback = forget, flags = { 'allow-oom' } })
+redis.register_function('@LIBRARY@_migrate', migrate)

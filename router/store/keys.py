@@ -1,0 +1,78 @@
+"""Names of everything in the store: shards, their keys and the server-side functions.
+
+All keys of one request carry the hash tag of its organisation's shard, so that one node of a cluster holds them all.
+"""
+
+import hashlib
+import zlib
+from dataclasses import dataclass
+from importlib import resources
+
+SHARDS = 64
+SCHEMA = 1  # of the data in the store; functions.lua migrates what is older
+
+SCHEMA_KEY = b"gs:{gs}:schema"
+OWNERS_KEY = b"gs:{gs}:owners"
+EPOCH_KEY = b"gs:{gs}:epoch"
+
+
+def shard_of(organisation: str) -> int:
+    """0..63; stable across processes, versions and machines."""
+    return zlib.crc32(organisation.encode()) % SHARDS
+
+
+def shard_base(shard: int) -> str:
+    """What every key of a shard begins with."""
+    return f"gs:{{s{shard:02d}}}:"
+
+
+def log_key(shard: int) -> str:
+    """The shard's log stream."""
+    return shard_base(shard) + "log"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One organisation's part of its shard. The length makes `scope` + id unambiguous whatever the names hold."""
+
+    base: str
+    log: str
+    scope: str
+
+    def request(self, request_id: str) -> str:
+        return f"{self.base}req:{self.scope}{request_id}"
+
+    def session(self, session: str) -> str:
+        return f"{self.base}ses:{self.scope}{session}"
+
+    def tool_call(self, tool_call_id: str) -> str:
+        return f"{self.base}tool:{self.scope}{tool_call_id}"
+
+
+def scope_of(organisation: str) -> Scope:
+    """Where an organisation's keys lie."""
+    base = shard_base(shard_of(organisation))
+    return Scope(base=base, log=base + "log", scope=f"{len(organisation)}:{organisation}:")
+
+
+def organisation_in(scope: str) -> str:
+    """The inverse of `scope_of(…).scope`."""
+    return scope.split(":", 1)[1][:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """The function library: its text and the names of its functions, all with the version in them."""
+
+    library: str
+    text: str
+
+    def name(self, function: str) -> str:
+        return f"{self.library}_{function}"
+
+
+def load_functions() -> Functions:
+    """The library as shipped. Its name ends in a hash of its text, so gateways of two versions never share one."""
+    text = resources.files("router.store").joinpath("functions.lua").read_text(encoding="utf-8")
+    library = f"gearshift_{SCHEMA}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Functions(library=library, text=text.replace("@LIBRARY@", library))

@@ -1,0 +1,62 @@
+"""Where a configuration's store is, and how each kind of process comes to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from router.config.schema import StoreConfig
+from router.store.base import StoreUnavailable
+from router.store.embedded import EmbeddedValkey, embedded_url, is_answering
+from router.store.valkey import StoreOptions, ValkeyStore
+
+EMBEDDED = "embedded"
+
+
+def data_dir(config: StoreConfig) -> Path:
+    """The data directory: the embedded store's files, the archive and the spool."""
+    return Path(config.dir).expanduser()
+
+
+def store_url(config: StoreConfig) -> str:
+    """What a worker connects to; for the embedded store its socket, whether it runs or not."""
+    return embedded_url(data_dir(config)) if config.url == EMBEDDED else config.url
+
+
+def make_store(config: StoreConfig, *, name: str | None = None) -> ValkeyStore:
+    """A worker's store; the caller starts and closes it. `name` is unique among living owners (default: from the pid)."""
+    options = StoreOptions(
+        spool_dir=data_dir(config) / "spool", when_down=config.when_down, high_water_rows=config.high_water_rows
+    )
+    return ValkeyStore(store_url(config), options, name=name)
+
+
+async def recover_embedded(config: StoreConfig) -> int:
+    """Close what an earlier run left open. For the supervisor, after the server started and before any worker.
+
+    Returns:
+        How many requests ended as `unknown_after_crash`.
+    """
+    store = make_store(config)
+    await store.connect()
+    try:
+        closed = await store.recover(before_epoch=await store.new_epoch())
+    finally:
+        await store.aclose()
+    return closed
+
+
+@contextmanager
+def open_store_for_cli(config: StoreConfig) -> Iterator[str]:
+    """The URL of a store that answers. With the gateway down, an embedded one is started for as long as this lasts.
+
+    Raises:
+        StoreUnavailable: It cannot be reached or started, or there is no data directory yet.
+    """
+    directory = data_dir(config)
+    if config.url != EMBEDDED or is_answering(directory):
+        yield store_url(config)
+        return
+    if not directory.is_dir():
+        raise StoreUnavailable(f"{directory} does not exist: no gateway has run with this store.dir yet")
+    with EmbeddedValkey(directory) as server:
+        yield server.url

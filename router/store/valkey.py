@@ -1,0 +1,264 @@
+"""The store on Valkey or Redis: `router.store.base.Store` as one server function per call, spooled when it is away."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from router.store.address import parse_address
+from router.store.backlog import Backlog
+from router.store.base import End, Start, StoreFull, StoreUnavailable
+from router.store.commands import Commands, pack
+from router.store.connection import ConnectionLost
+from router.store.keys import SHARDS, load_functions, organisation_in, scope_of
+from router.store.link import Link
+from router.store.recovery import row_json, terminal_row
+
+log = logging.getLogger(__name__)
+
+_FULL = "the log holds {} rows that are not archived yet; archive it or raise store.high_water_rows"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How a `ValkeyStore` behaves.
+
+    Attributes:
+        spool_dir: Where rows wait while the store is away.
+        when_down: ``serve`` spools begins too; ``reject`` raises StoreUnavailable for them.
+        high_water_rows: Rows in one shard's log above which new work is refused; 0 for no limit.
+        lease_s: A request still open after this is taken for lost, whoever owns it.
+        owner_ttl_s: An owner that has not been heard of for this long is dead.
+        reap_s: How often leases of the dead are closed; the heartbeat goes out as often.
+    """
+
+    spool_dir: Path
+    when_down: Literal["reject", "serve"] = "reject"
+    high_water_rows: int = 2_000_000
+    timeout_s: float = 2.0
+    lease_s: int = 3600
+    owner_ttl_s: int = 15
+    reap_s: float = 5.0
+
+
+class ValkeyStore:
+    """One worker's store. `start()` it, then use it as `router.store.base.Store`."""
+
+    def __init__(self, url: str, options: StoreOptions, *, name: str | None = None) -> None:
+        functions = load_functions()
+        self._commands, self._options = Commands(functions), options
+        self._link = Link(parse_address(url), functions=functions, timeout_s=options.timeout_s)
+        self._name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._epoch = 0
+        self._tag = f"{self._name}:0"
+        self._backlog = Backlog(options.spool_dir, name=self._name, commands=self._commands, lease_s=options.lease_s)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in the local spool that the store does not have yet."""
+        return self._backlog.waiting
+
+    @property
+    def is_up(self) -> bool:
+        return self._link.is_up
+
+    @property
+    def owner(self) -> str:
+        """The tag on this worker's leases: name and epoch."""
+        return self._tag
+
+    async def connect(self) -> None:
+        """Connect and nothing more; a store that is down is waited for in the background.
+
+        Raises:
+            SchemaTooNew: The store belongs to a newer version.
+        """
+        await self._link.start()
+
+    async def start(self) -> None:
+        """Connect, register as an owner, close what dead owners left, and keep doing so in the background.
+
+        Raises:
+            SchemaTooNew: The store belongs to a newer version.
+        """
+        await self.connect()
+        if self._link.is_up:
+            await self._upkeep()
+        self._tasks = [
+            asyncio.create_task(self._reap_forever(), name="store-upkeep"),
+            asyncio.create_task(self._replay_forever(), name="store-replay"),
+        ]
+
+    async def aclose(self) -> None:
+        """Send what is spooled if the store is there, sign off, disconnect."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._link.is_up:
+            try:
+                await self.replay()
+                await self._link.call(self._commands.beat(self._name, epoch=self._epoch, ttl_s=0))
+            except StoreUnavailable as problem:
+                log.warning("%d rows stay in the spool: %s", self._backlog.waiting, problem)
+        self._backlog.close()
+        await self._link.aclose()
+
+    async def begin(self, start: Start) -> None:
+        options, serve = self._options, self._options.when_down == "serve"
+        if serve and not self._link.is_up:
+            self._backlog.begin(start, owner=self._tag)
+            return
+        command = self._commands.begin(
+            start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
+        )
+        try:
+            reply = await self._link.call(command)
+        except StoreUnavailable:
+            if not serve:
+                raise
+            self._backlog.begin(start, owner=self._tag)
+            return
+        if reply == -1:
+            raise StoreFull(_FULL.format(options.high_water_rows))
+
+    async def settle(self, end: End) -> bool:
+        if self._backlog.holds_begin(end.request_id):
+            self._backlog.settle(end)
+            return True
+        command = self._commands.settle(end)
+        try:
+            return await self._link.call_once(command) != 0
+        except ConnectionLost:
+            return await self._settle_again(command, end)
+        except StoreUnavailable as problem:
+            log.warning("an outcome waits in the spool: %s", problem)
+            self._backlog.settle(end)
+            return True
+
+    async def _settle_again(self, command: bytes, end: End) -> bool:
+        # The first call may have gone through: if so this one finds the request closed, by us.
+        try:
+            await self._link.call(command)
+        except StoreUnavailable as problem:
+            log.warning("an outcome waits in the spool: %s", problem)
+            self._backlog.settle(end)
+        return True
+
+    async def session(self, organisation: str, session: str) -> bytes | None:
+        return _value(await self._link.call(pack("GET", scope_of(organisation).session(session))))
+
+    async def tool_call_owner(self, organisation: str, tool_call_ids: Sequence[str]) -> bytes | None:
+        if not tool_call_ids:
+            return None
+        scope = scope_of(organisation)
+        found = await self._link.call(pack("MGET", *(scope.tool_call(call_id) for call_id in tool_call_ids)))
+        assert isinstance(found, list)
+        return next((_value(value) for value in found if value is not None), None)
+
+    async def request_owner(self, organisation: str, request_id: str) -> tuple[str, str] | None:
+        value = _value(await self._link.call(pack("GET", scope_of(organisation).request(request_id))))
+        if value is None:
+            return None
+        decision_id, tenant = value.decode().split("\n", 1)
+        return decision_id, tenant
+
+    async def feedback(self, organisation: str, *, row: bytes, idempotency_key: str) -> str:
+        feedback_id, limit = str(orjson.loads(row)["feedback_id"]), self._options.high_water_rows
+        key = idempotency_key or feedback_id
+        reply = await self._link.call(
+            self._commands.feedback(organisation, key=key, feedback_id=feedback_id, row=row, high_water=limit)
+        )
+        if reply == -1:
+            raise StoreFull(_FULL.format(limit))
+        value = _value(reply)
+        assert value is not None
+        return value.decode()
+
+    async def ping(self) -> None:
+        await self._link.call(pack("PING"))
+
+    async def replay(self) -> int:
+        """Send the spooled rows now; returns how many there were. Raises StoreUnavailable and keeps them."""
+        return await self._backlog.replay(self._link.call)
+
+    async def new_epoch(self) -> int:
+        """Register this process anew. Every owner with a smaller epoch registered before this call."""
+        reply = await self._link.call(self._commands.beat(self._name, epoch=0, ttl_s=self._options.owner_ttl_s))
+        assert isinstance(reply, int)
+        self._epoch, self._tag = reply, f"{self._name}:{reply}"
+        return reply
+
+    async def heartbeat(self) -> None:
+        """Say that this owner lives. One that was taken for dead goes on under a new epoch."""
+        command = self._commands.beat(self._name, epoch=self._epoch, ttl_s=self._options.owner_ttl_s)
+        reply = await self._link.call(command)
+        assert isinstance(reply, int)
+        self._epoch, self._tag = reply, f"{self._name}:{reply}"
+
+    async def recover(self, *, before_epoch: int = 0) -> int:
+        """Close the requests of dead owners as `unknown_after_crash`, each exactly once.
+
+        Args:
+            before_epoch: Owners with a smaller epoch are dead whatever their heartbeat says (a store of one's own).
+
+        Returns:
+            How many this call closed.
+        """
+        orphans = await self._backlog.replay_orphans(self._link.call)
+        found = await self._link.call(self._commands.dead())
+        assert isinstance(found, list)
+        dead = sorted(({tag.decode() for tag in found} | orphans) - {self._tag})
+        stale = [self._commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
+        leases = [lease for shard in await self._link.call_many(stale) if isinstance(shard, list) for lease in shard]
+        closed = await self._link.call_many([self._commands.settle(_last_end(*lease)) for lease in leases])
+        if dead:
+            await self._link.call(self._commands.forget(dead))
+        return sum(reply != 0 for reply in closed)
+
+    async def _upkeep(self) -> None:
+        try:
+            await self.heartbeat()
+            if closed := await self.recover():
+                log.warning("closed %d requests of gateways that are gone", closed)
+            await self._backlog.sync()
+        except StoreUnavailable as problem:
+            log.warning("store upkeep waits: %s", problem)
+
+    async def _reap_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.reap_s)
+            await self._upkeep()
+
+    async def _replay_forever(self) -> None:
+        while True:
+            await self._backlog.added.wait()
+            self._backlog.added.clear()
+            while self._backlog.waiting:
+                try:
+                    await self.replay()
+                except StoreUnavailable:
+                    self._link.returned.clear()
+                    if not self._link.is_up:
+                        await self._link.returned.wait()
+                    else:  # it answers but refuses, e.g. its disk is full
+                        await asyncio.sleep(1.0)
+
+
+def _last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
+    organisation = organisation_in(scope.decode())
+    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
+    return End(
+        request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
+        tenant=row.tenant,
+    )  # fmt: skip
+
+
+def _value(reply: object) -> bytes | None:
+    return reply if isinstance(reply, bytes) else None
