@@ -1,1 +1,1 @@
-"""What both sides share: arms, contexts, encoders, predictions, the served policies, records, artifacts and the command line."""
+"""What both sides share: arms, contexts, encoders, predictions, served policies, records, artifacts, the command line."""
