@@ -37,13 +37,13 @@ def with_spread(figure: Spread | None) -> str:
 
 
 def verdict(dearer: Spread | None) -> str:
-    """How our CPU per request compares with a peer's, in words: a loss is called one."""
+    """How our cost compares with a peer's: less is a gain, more is a loss, and both are printed alike."""
     if dearer is None:
         return "–"
     if dearer.median >= 1:
-        low, high, word, middle = dearer.low, dearer.high, "cheaper", dearer.median
+        low, high, word, middle = dearer.low, dearer.high, "less", dearer.median
     else:
-        low, high, word, middle = 1 / dearer.high, 1 / dearer.low, "dearer", 1 / dearer.median
+        low, high, word, middle = 1 / dearer.high, 1 / dearer.low, "more", 1 / dearer.median
     extremes = f" ({number(low)}–{number(high)})" if dearer.rounds > 1 else ""
     return f"{number(middle)}x {word}{extremes}"
 
@@ -56,30 +56,58 @@ def _figure_table(results: Results, title: str, columns: Sequence[tuple[str, str
     return Table(title, ("", *(head for head, _ in columns)), tuple(row(s) for s in shown))
 
 
-def ratio_table(results: Results) -> Table:
+def cpu_ratio_table(results: Results) -> Table:
     """Each of our rows against each peer, by CPU per request; prompts of the same length."""
-    names = list(dict.fromkeys(s.gateway for s in results.series if not s.is_ours))
+    names = _peer_names(results)
     rows = []
     for ours in (s for s in results.series if s.is_ours):
         peers = {p.gateway: p for p in results.peers_of(ours)}
         cells = (verdict(times(peers[n], ours, "cpu_ms")) if n in peers else "–" for n in names)
         rows.append((ours.label, *cells))
-    return Table("CPU per request: ours against each peer", ("", *(f"than {n}" for n in names)), tuple(rows))
+    return Table("CPU per request, ours against each peer", ("", *names), tuple(rows))
 
 
+def all_ratios_table(results: Results, ours: Series) -> Table:
+    """One row of ours against each peer in every figure where less is better."""
+    peers = {p.gateway: p for p in results.peers_of(ours)}
+    rows = [
+        (text, *(verdict(times(peers[name], ours, figure)) for name in peers))
+        for text, figure in _COMPARED
+        if ours.values(figure)
+    ]
+    return Table(f"{ours.label}, against each peer (less is better in every line)", ("", *peers), tuple(rows))
+
+
+def _peer_names(results: Results) -> list[str]:
+    return list(dict.fromkeys(s.gateway for s in results.series if not s.is_ours))
+
+
+_COMPARED = (
+    ("CPU per request", "cpu_ms"),
+    ("CPU per stream of 100, back to back", "burst_ms_per_stream"),
+    ("CPU per stream of 100, flushed alone", "paced_ms_per_stream"),
+    ("p50 added at half load", "added_p50_ms"),
+    ("p99 added at half load", "added_p99_ms"),
+    ("added to the first event", "added_first_event_ms"),
+    ("memory after 1,000 requests", "rss_mb"),
+    ("time to the first answer", "first_answer_s"),
+)
 _COST = (
     ("CPU ms/request", "cpu_ms"),
     ("of it gateway", "cpu_gateway_ms"),
     ("of it store", "cpu_store_ms"),
-    ("requests/s, one core, c=16", "rps"),
+    ("requests/s, one core", "rps"),
+    ("connections", "connections"),
     ("by wrk, c=64", "wrk_rps_c64"),
 )
 _LATENCY = (
     ("arrivals/s", "half_rps"),
+    ("CPU ms/request", "cpu_at_half_ms"),
     ("added p50 ms", "added_p50_ms"),
     ("added p99 ms", "added_p99_ms"),
     ("direct p50 ms", "direct_p50_ms"),
     ("late decisions, share", "late_share"),
+    ("late at 16 connections", "late_share_c16"),
 )
 _STREAMS = (
     ("µs/event, back to back", "burst_us_per_event"),
@@ -115,8 +143,10 @@ def _direct_table(results: Results) -> Table:
 
 def tables(results: Results) -> list[Table]:
     """Everything that is printed and written, in order."""
-    out = [
-        ratio_table(results),
+    ours = [s for s in results.series if s.is_ours and s.rounds]
+    out = [cpu_ratio_table(results)] if ours else []
+    out += [all_ratios_table(results, s) for s in ours if s.values("rss_mb")]
+    out += [
         _figure_table(results, "Cost: one worker on one core", _COST),
         _figure_table(results, "Latency at half of the measured capacity, from the scheduled arrival", _LATENCY),
         _figure_table(results, "Streams", _STREAMS),

@@ -61,9 +61,9 @@ class Results:
 
 
 def times(theirs: Series, ours: Series, figure: str) -> Spread | None:
-    """How many times dearer the peer is in this figure; None when a side has no figures."""
+    """How many times more the peer takes of this figure; None when a side has no positive figures."""
     a, b = theirs.values(figure), ours.values(figure)
-    return ratio(a, b) if a and b and min(b) > 0 else None
+    return ratio(a, b) if a and b and min(*a, *b) > 0 else None
 
 
 def machine_line() -> str:

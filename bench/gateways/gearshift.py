@@ -46,7 +46,7 @@ def _command() -> Path:
 
 @dataclass(frozen=True)
 class Gearshift:
-    """`pinned`: clients name a model, so nothing is routed; everything else stays on."""
+    """`pinned`: clients name an arm, so nothing is routed; everything else stays on."""
 
     encoder: str = "static"
     pinned: bool = False
@@ -84,7 +84,7 @@ class Gearshift:
 
     def fields(self, answer: str) -> dict[str, str]:
         """`auto` is routed; the upstream reads the wanted answer from the forwarded `user`."""
-        return {"model": MODELS[0] if self.pinned else "auto", "user": answer}
+        return {"model": f"{MODELS[0]}/instant" if self.pinned else "auto", "user": answer}
 
     def _config(self, site: Site) -> dict[str, object]:
         endpoint = {"upstream": "openai", "base_url": f"http://127.0.0.1:{site.upstream_port}/v1", "api_key": "unused"}
