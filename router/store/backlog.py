@@ -43,6 +43,7 @@ class Backlog:
 
     Attributes:
         added: Set when a record was added.
+        empty: Set while the store has everything of this process.
     """
 
     def __init__(self, directory: Path, *, name: str, commands: Commands, lease_s: int) -> None:
@@ -50,7 +51,8 @@ class Backlog:
         self._path = directory / f"{name}.spool"
         self._own: Spool | None = None
         self._begun: set[str] = set()  # requests whose begin still waits here; their settle must wait behind it
-        self.added = asyncio.Event()
+        self.added, self.empty = asyncio.Event(), asyncio.Event()
+        self.empty.set()
 
     @property
     def waiting(self) -> int:
@@ -76,6 +78,7 @@ class Backlog:
             self._own.append(fields)
         except OSError as error:
             raise StoreUnavailable(f"neither the store nor {self._path} takes rows: {error.strerror}") from error
+        self.empty.clear()
         self.added.set()
 
     async def replay(self, call: Callable[[bytes], Awaitable[object]]) -> int:
@@ -91,6 +94,7 @@ class Backlog:
             sent += len(await self._send(self._own.records()[sent:], call))
         self._own.clear()
         self._begun.clear()
+        self.empty.set()
         return sent
 
     async def replay_orphans(self, call: Callable[[bytes], Awaitable[object]]) -> set[str]:

@@ -188,6 +188,10 @@ class ValkeyStore:
         """Send the spooled rows now; returns how many there were. Raises StoreUnavailable and keeps them."""
         return await self._backlog.replay(self._link.call)
 
+    async def wait_replayed(self) -> None:
+        """Until the background task has sent every spooled row."""
+        await self._backlog.empty.wait()
+
     async def new_epoch(self) -> int:
         """Register this process anew. Every owner with a smaller epoch registered before this call."""
         reply = await self._link.call(self._commands.beat(self._name, epoch=0, ttl_s=self._options.owner_ttl_s))

@@ -1,0 +1,78 @@
+"""The spool file: what was appended comes back, what is damaged does not."""
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from router.store.spool import Spool, SpoolTaken, adopt, encode
+
+RECORDS = [[b"begin", b"r1", b"", b"\0" * 40], [b"settle", b"r1"], [b"settle", b"r2", b"GSR1 inside"]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A spool that a dead process left."""
+    path = tmp_path / "spool" / "w.spool"
+    spool = Spool(path)
+    for record in RECORDS:
+        spool.append(record)
+    spool.close()
+    return path
+
+
+def test_records_survive_their_process(path: Path) -> None:
+    spool = Spool(path)
+    assert (spool.records(), spool.waiting, spool.damaged_bytes) == (RECORDS, 3, 0)
+    spool.close()
+
+
+@pytest.mark.parametrize("cut", [1, 5, 11, len(encode(RECORDS[2])) - 1])
+def test_a_torn_tail_is_cut_off(path: Path, cut: int) -> None:
+    os.truncate(path, path.stat().st_size - cut)
+    spool = Spool(path)
+    assert (spool.records(), spool.waiting) == (RECORDS[:2], 2)
+    spool.append([b"settle", b"r3"])
+    assert spool.records() == [*RECORDS[:2], [b"settle", b"r3"]]
+    spool.close()
+
+
+@pytest.mark.parametrize("byte", range(len(encode(RECORDS[1]))))
+def test_a_flipped_byte_costs_one_record_wherever_it_is(path: Path, byte: int) -> None:
+    at, data = len(encode(RECORDS[0])) + byte, bytearray(path.read_bytes())
+    data[at] ^= 0x55
+    path.write_bytes(data)
+    spool = Spool(path)
+    assert spool.records() == [RECORDS[0], RECORDS[2]]
+    assert spool.damaged_bytes == len(encode(RECORDS[1]))
+    spool.close()
+
+
+def test_one_process_owns_a_spool(path: Path) -> None:
+    owner = Spool(path)
+    with pytest.raises(SpoolTaken):
+        Spool(path)
+    assert adopt(path.parent) == []
+    owner.close()
+
+
+def test_a_dead_process_spool_is_adopted_and_an_emptied_one_is_removed(path: Path) -> None:
+    (adopted,) = adopt(path.parent)
+    adopted.clear()
+    adopted.close()
+    assert not path.exists()
+
+
+def test_a_record_that_does_not_fit_leaves_no_trace(path: Path) -> None:
+    spool, before = Spool(path), path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))  # room for a part of it
+    try:
+        with pytest.raises(OSError, match="disk full"):
+            spool.append([b"settle", b"r9"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert spool.waiting == 3
+    spool.close()
