@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "sklearn", "litellm", "onnx", "pyarrow", "transformers", "sentence_transformers", "xllamacpp", "scipy"}
+HEAVY = {
+    "torch",
+    "sklearn",
+    "litellm",
+    "onnx",
+    "pyarrow",
+    "transformers",
+    "sentence_transformers",
+    "xllamacpp",
+    "scipy",
+}
 
 
 @pytest.mark.parametrize("module", ["policies.cli", "router.pipeline", "router.app", "router.commands.serve"])
