@@ -1,12 +1,12 @@
 """Writes a BERT sentence encoder as an ONNX graph straight from safetensors, in float32 or with int8 weights; no torch.
 
-The graph takes one text: `ids` (n,) int64 with special tokens, and gives `embedding` (hidden,), mean pooled and
-L2-normalised. Int8 is ONNX Runtime's dynamic scheme per output channel: activations are scaled per tensor at run time,
-weights once here. On 150 MMLU-Pro prompts that keeps a mean cosine of .994 with float32 (per tensor weights: .95);
-block-wise int8 (MatMulNBits) keeps .9997 but runs four times slower on AMX and VNNI kernels.
+The graph takes texts of equal length: `ids` (texts, n) int64 with special tokens, and gives `embeddings`
+(texts, hidden), mean pooled and L2-normalised. Int8 is ONNX Runtime's dynamic scheme per output channel: activations
+are scaled per tensor at run time, weights once here. On 150 MMLU-Pro prompts that keeps a mean cosine of .994 with
+float32 (per tensor weights: .95); block-wise int8 (MatMulNBits) keeps .9997 but runs four times slower on AMX and VNNI.
 
 Source: Devlin et al., "BERT" (2019); Reimers and Gurevych, "Sentence-BERT" (2019). Left out: token types other than 0,
-attention masks and padding (one text at a time needs neither), the pooler.
+attention masks and padding (texts of equal length need neither), the pooler.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def build_graph(weights: dict[str, Floats], shape: BertShape, *, max_tokens: int
         int8: Quantise linear layers per output channel and token vectors per row.
     """
     writer = _Int8Writer(weights, shape) if int8 else _Writer(weights, shape)
-    hidden = writer.embed(max_tokens)  # (n, hidden)
+    hidden = writer.embed(max_tokens)  # (texts, n, hidden)
     for layer in range(shape.layers):
         hidden = writer.layer(hidden, f"encoder.layer.{layer}.")
     return writer.finish(hidden)
@@ -108,7 +108,7 @@ class _Writer:
     def embed(self, max_tokens: int) -> str:
         table = self._weights["embeddings.position_embeddings.weight"][:max_tokens]
         table = table + self._weights["embeddings.token_type_embeddings.weight"][0]
-        length = self.op("Shape", "ids")[0]
+        length = self.op("Shape", "ids", start=1)[0]
         positions = self.op("Slice", self.constant("positions", table), self.ints("zero", 0), length)[0]
         return self.add_norm(self.token_vectors(), positions, "embeddings.LayerNorm")
 
@@ -121,14 +121,13 @@ class _Writer:
     def attention(self, x: str, prefix: str) -> str:
         heads, width = self._shape.heads, self._shape.hidden // self._shape.heads
         qkv = self.linear(x, prefix + "qkv", *self._packed_qkv(prefix, scale=width**-0.5))
-        split = self.op("Reshape", qkv, self.ints("by_head", -1, 3, heads, width))[0]
-        turned = self.op("Transpose", split, perm=[1, 2, 0, 3])[0]  # (3, heads, n, width)
+        split = self.op("Reshape", qkv, self.ints("by_head", 0, -1, 3, heads, width))[0]
+        turned = self.op("Transpose", split, perm=[2, 0, 3, 1, 4])[0]  # (3, texts, heads, n, width)
         query, key, value = self.op("Split", turned, n_outputs=3, axis=0, num_outputs=3)
-        scores = self.op("MatMul", query, self.op("Transpose", key, perm=[0, 1, 3, 2])[0])[0]
+        scores = self.op("MatMul", query, self.op("Transpose", key, perm=[0, 1, 2, 4, 3])[0])[0]
         mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1)[0], value)[0]
-        return self.op(
-            "Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3])[0], self.ints("flat", -1, heads * width)
-        )[0]
+        joined = self.op("Transpose", mixed, perm=[1, 3, 0, 2, 4])[0]  # (texts, n, 1, heads, width)
+        return self.op("Reshape", joined, self.ints("flat", 0, -1, heads * width))[0]
 
     def _packed_qkv(self, prefix: str, *, scale: float) -> tuple[Floats, Floats]:
         # One product for the three saves two activation quantisations; the query carries the softmax's 1/√width.
@@ -140,13 +139,13 @@ class _Writer:
     def finish(self, hidden: str) -> bytes:
         from onnx import TensorProto
 
-        pooled = self.op("ReduceMean", hidden, self.ints("zero", 0), keepdims=0)[0]
-        self._nodes.append(self._helper.make_node("LpNormalization", [pooled], ["embedding"], axis=0, p=2))
+        pooled = self.op("ReduceMean", hidden, self.ints("one", 1), keepdims=0)[0]
+        self._nodes.append(self._helper.make_node("LpNormalization", [pooled], ["embeddings"], axis=-1, p=2))
         graph = self._helper.make_graph(
             self._nodes,
             "bert",
-            [self._helper.make_tensor_value_info("ids", TensorProto.INT64, ["n"])],
-            [self._helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [self._shape.hidden])],
+            [self._helper.make_tensor_value_info("ids", TensorProto.INT64, ["texts", "n"])],
+            [self._helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["texts", self._shape.hidden])],
             list(self._constants.values()),
         )
         opsets = [self._helper.make_opsetid("", _OPSET), self._helper.make_opsetid("com.microsoft", 1)]

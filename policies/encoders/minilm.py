@@ -23,7 +23,7 @@ from policies.encoders.source import ModelSource, find_source
 _SPECIAL_TOKENS = 2
 _MODEL, _TOKENIZER = "model.onnx", "tokenizer.json"
 _MIN_INT8_COSINE = 0.97
-_VERSION = 1  # raise it when the same sources would give other vectors
+_VERSION = 2  # raise it when the same sources would give other vectors
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class BertEncoder:
 
         self.encoder_id, self.name = encoder_id, recipe.name
         self._bounds = recipe.bounds
-        self._session = _open_session(folder / _MODEL)
-        self.dim = int(self._session.get_outputs()[0].shape[0])
+        self._session = open_session(folder / _MODEL)
+        self.dim = int(self._session.get_outputs()[0].shape[1])
         # Set up once: changing a tokenizer while another thread uses it raises "Already borrowed".
         self._tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         self._tokenizer.no_padding()
@@ -63,19 +63,20 @@ class BertEncoder:
         """L2-normalised embeddings, shape (len(texts), dim)."""
         vectors = np.empty((len(texts), self.dim), np.float32)
         for row, text in enumerate(texts):
-            vectors[row] = self._session.run(None, {"ids": self._token_ids(text)})[0]
+            vectors[row] = self._session.run(None, {"ids": self._token_ids(text)})[0][0]
         return vectors
 
     def _token_ids(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
         found = self._tokenizer.encode(self._bounds.clip_text(text), add_special_tokens=False).ids
-        return np.array([self._first, *self._bounds.clip_tokens(found), self._last], np.int64)
+        return np.array([[self._first, *self._bounds.clip_tokens(found), self._last]], np.int64)
 
 
-def _open_session(model: Path) -> Any:
+def open_session(model: Path, *, threads: int = 1) -> Any:
+    """An ONNX Runtime session on the processor that neither spins nor hoards memory."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # One text at a time needs little scratch memory; the arena would keep the largest it ever saw.
     options.enable_cpu_mem_arena = False
@@ -117,14 +118,19 @@ build_fp32 = partial(build, recipe=FP32)
 
 
 def _write(source: ModelSource, recipe: Recipe, folder: Path, *, encoder_id: str) -> None:
-    (folder / _MODEL).write_bytes(_graph(source, recipe))
+    (folder / _MODEL).write_bytes(graph_bytes(source, recipe))
     (folder / _TOKENIZER).write_bytes(source.tokenizer.read_bytes())
     if recipe.int8:
         _check_int8(source, recipe, folder)
     write_manifest(folder, {"encoder_id": encoder_id, "name": recipe.name, "bounds": recipe.bounds.facts()})
 
 
-def _graph(source: ModelSource, recipe: Recipe) -> bytes:
+def graph_bytes(source: ModelSource, recipe: Recipe) -> bytes:
+    """The ONNX model of a recipe.
+
+    Raises:
+        EncoderUnavailable: The source is not a plain BERT with mean pooling.
+    """
     from safetensors.numpy import load_file
 
     from policies.encoders.bert_graph import BertShape, build_graph
@@ -146,7 +152,7 @@ def _check_int8(source: ModelSource, recipe: Recipe, folder: Path) -> None:
     rounded = BertEncoder(folder, recipe, encoder_id="").encode(PROBE_TEXTS)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         exact = Path(place)
-        (exact / _MODEL).write_bytes(_graph(source, FP32))
+        (exact / _MODEL).write_bytes(graph_bytes(source, FP32))
         (exact / _TOKENIZER).write_bytes(source.tokenizer.read_bytes())
         reference = BertEncoder(exact, FP32, encoder_id="").encode(PROBE_TEXTS)
     worst = float((rounded * reference).sum(axis=1).min())
