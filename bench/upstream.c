@@ -75,8 +75,7 @@ static void put(Conn *c, const char *data, size_t n) {
 static void put_event(Conn *c, const char *event, size_t n) { /* one SSE event as one HTTP chunk */
     char size[24];
     put(c, size, (size_t)snprintf(size, sizeof size, "%zx\r\n", n));
-    put(c, event, n);
-    put(c, "\r\n", 2);
+    put(c, event, n), put(c, "\r\n", 2);
 }
 
 static void put_tail(Conn *c) {
@@ -86,10 +85,10 @@ static void put_tail(Conn *c) {
     put(c, "0\r\n\r\n", 5);
 }
 
-static void put_json(Conn *c, const char *status, const char *body, size_t n) {
+static void put_json(Conn *c, const char *body, size_t n) {
+    static const char form[] = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n";
     char head[160];
-    put(c, head, (size_t)snprintf(head, sizeof head, "HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n", status, n));
-    put(c, body, n);
+    put(c, head, (size_t)snprintf(head, sizeof head, form, n)), put(c, body, n);
 }
 
 static void arm_timer(void) {
@@ -110,8 +109,7 @@ static void stop_pacing(Conn *c) {
 
 static void drop(Conn *c) {
     if (c->paced_index >= 0 || c->out_at < c->out_len) n_cut++;
-    stop_pacing(c);
-    close(c->fd);
+    stop_pacing(c), close(c->fd);
     free(c->in), free(c->out), free(c);
 }
 
@@ -145,13 +143,12 @@ static const char *field(const char *p, const char *name) { /* where the value o
 static void answer(Conn *c, const char *head, const char *body) {
     if (!strncmp(head, "GET /stats", 10)) {
         char s[160];
-        put_json(c, "200 OK", s, (size_t)snprintf(s, sizeof s, "{\"plain\":%lu,\"burst\":%lu,\"paced\":%lu,\"cut\":%lu}",
-            n_plain, n_burst, n_paced_served, n_cut));
-        return;
+        const char *form = "{\"plain\":%lu,\"burst\":%lu,\"paced\":%lu,\"cut\":%lu}";
+        return put_json(c, s, (size_t)snprintf(s, sizeof s, form, n_plain, n_burst, n_paced_served, n_cut));
     }
-    if (!strncmp(head, "GET ", 4)) return put_json(c, "200 OK", MODELS, sizeof MODELS - 1);
+    if (!strncmp(head, "GET ", 4)) return put_json(c, MODELS, sizeof MODELS - 1);
     const char *stream = field(body, "\"stream\""), *usage = field(body, "\"include_usage\""), *model = field(body, "\"model\"");
-    if (!stream || strncmp(stream, "true", 4)) return n_plain++, put_json(c, "200 OK", PLAIN, sizeof PLAIN - 1);
+    if (!stream || strncmp(stream, "true", 4)) return n_plain++, put_json(c, PLAIN, sizeof PLAIN - 1);
     c->wants_usage = usage && !strncmp(usage, "true", 4);
     const char *user = field(body, "\"user\""), *kind = user && !strncmp(user, "\"bench-", 7) ? user + 1 : model ? model + 1 : NULL;
     if (kind && strncmp(kind, "bench-", 6)) kind = NULL;
@@ -159,11 +156,8 @@ static void answer(Conn *c, const char *head, const char *body) {
     if (n < 1 || n > MAX_EVENTS_PER_STREAM) n = 100;
     put(c, HEAD_SSE, sizeof HEAD_SSE - 1);
     if (is_paced) {
-        n_paced_served++;
-        c->paced_left = c->paced_size = n + 1;
-        c->due_ns = now_ns() + FIRST_NS;
-        c->paced_index = n_paced;
-        paced[n_paced++] = c;
+        c->paced_left = c->paced_size = n + 1, c->due_ns = now_ns() + FIRST_NS;
+        c->paced_index = n_paced, paced[n_paced++] = c, n_paced_served++;
         return arm_timer();
     }
     n_burst++;
@@ -183,10 +177,7 @@ static int serve(Conn *c) {
         char *length = strcasestr(c->in, "\ncontent-length:");
         if (length) body_len = (size_t)atol(length + 16);
         if (strcasestr(c->in, "\ntransfer-encoding:") || body_len > MAX_BODY) return 0;
-        if (c->in_len < head_len + body_len) {
-            *end = '\r';
-            return 1;
-        }
+        if (c->in_len < head_len + body_len) return *end = '\r', 1;
         char after = c->in[head_len + body_len];
         c->in[head_len + body_len] = 0;
         answer(c, c->in, c->in + head_len);
@@ -235,10 +226,7 @@ static void on_timer(void) {
 static void on_accept(int listener) {
     int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), one = 1;
     if (fd < 0) return;
-    if (fd >= MAX_FDS) {
-        close(fd);
-        return;
-    }
+    if (fd >= MAX_FDS) return (void)close(fd);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     Conn *c = calloc(1, sizeof *c);
     if (!c) abort();

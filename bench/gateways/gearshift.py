@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.gateways.base import Launch, Site
-from bench.native import MissingTool
+from bench.gateways.learned import ARMS, MODELS, artifact_of, fit
+from bench.native import HERE, MissingTool
 
 KEY = "gs-bench-0123456789abcdef0123456789abcdef"
-MODELS = tuple(f"bench-{letter}" for letter in "abcd")  # each in two modes: eight arms
 
 # The one place that knows the series: gearshift_decisions_total{…late="true"…} 12.0
 _DECISIONS = re.compile(r"^gearshift_decisions_total\{([^}]*)\} (\S+)", re.MULTILINE)
@@ -50,15 +50,24 @@ class Gearshift:
 
     encoder: str = "static"
     pinned: bool = False
+    build: Path = HERE / ".build"
 
     @property
     def name(self) -> str:
         return "Gearshift, model pinned" if self.pinned else f"Gearshift, {self.encoder}"
 
     def version(self) -> str:
-        """Of the installed project."""
+        """Of the installed project. Prepares the encoder and fits the policy, so that no start is charged for them."""
         if not _command().exists():
             raise MissingTool("the command gearshift is not installed beside this Python; run `make install-dev`")
+        from policies.encoders.base import EncoderError
+        from policies.encoders.load import prepare_encoder
+
+        try:
+            prepare_encoder(self.encoder)
+        except EncoderError as reason:
+            raise MissingTool(str(reason)) from reason
+        fit(self.encoder, command=_command(), build=self.build)
         return importlib.metadata.version("gearshift")
 
     def prepare(self, site: Site) -> Launch:
@@ -89,19 +98,19 @@ class Gearshift:
     def _config(self, site: Site) -> dict[str, object]:
         endpoint = {"upstream": "openai", "base_url": f"http://127.0.0.1:{site.upstream_port}/v1", "api_key": "unused"}
         models = {
-            name: {
+            arm.model: {
                 "deployments": [endpoint],
                 "modes": ["instant", "reasoning"],
                 "thinking": "reasoning_effort",
                 "efforts": ["low"],
-                "price": {"input": 0.1 * (i + 1), "output": 0.4 * (i + 1)},
+                "price": {"input": arm.usd_per_mtok, "output": 4 * arm.usd_per_mtok},
             }
-            for i, name in enumerate(MODELS)
+            for arm in ARMS
         }
         return {
             "store": {"url": "embedded", "dir": str(site.folder / "store")},
             "encoder": {"name": self.encoder},
-            "policy": {"name": "uniform"},
+            "policy": {"name": "linear", "artifact": str(artifact_of(self.encoder, build=self.build))},
             "models": models,
             "trade_offs": {"bench": {"usd_per_correct_answer": 0.05}},
             "tenants": {"bench": {"keys": ["${BENCH_KEY}"], "trade_off": "bench", "explore": 0.02}},

@@ -14,6 +14,7 @@ from bench.load import Load, LoadFailed, Target, require_clean, run_load
 from bench.prompts import NONCE, Workload, bodies, prompt
 
 WORK = Workload((("model", "bench-plain"),), words=30, unique=True)
+DONE = b"data: [DONE]\n\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\ncanned"
 
 
@@ -128,8 +129,8 @@ def test_a_bad_answer_counts_as_bad(upstream: FakeUpstream, bad: bytes) -> None:
     [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=1\r\ncan\r\n3\r\nned\r\n0\r\nTrailer: 1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\ncanned",
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
-        b": a comment\n\ndata: canned\n\ndata: [DONE]\n\n",
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: text/event-stream\r\n\r\n: x\n\ndata: canned\n\n"
+        + DONE,
     ],
     ids=["chunked", "until closed", "stream"],
 )
