@@ -62,6 +62,11 @@ class EmbeddingService:
         self._thread.start()
 
     @property
+    def encoder(self) -> Encoder:
+        """The wrapped encoder; only the service's own thread may encode with it."""
+        return self._encoder
+
+    @property
     def encoder_id(self) -> str:
         """The encoder's id."""
         return self._encoder.encoder_id

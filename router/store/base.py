@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer in time or refused the call (full, wrong version). Nothing may be assumed to be written."""
+    """The store did not answer in time or refused the call (full, wrong version); assume nothing to be written."""
 
 
 class StoreFull(StoreUnavailable):
@@ -52,7 +52,7 @@ class End:
 
 class Store(Protocol):
     async def begin(self, start: Start) -> None:
-        """Raises StoreFull or StoreUnavailable; then nothing was written or the lease expires as ``unknown_after_crash``."""
+        """Raises StoreFull or StoreUnavailable; then nothing is written, or the lease ends ``unknown_after_crash``."""
         ...
 
     async def settle(self, end: End) -> bool:

@@ -5,27 +5,23 @@ kill -9 of the supervisor the next start waits until the old server has written 
 with SIGTERM and never killed.
 """
 
-import ctypes
 import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from router.parent_death import die_with_parent
 from router.store.base import StoreUnavailable
 
 MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 107
 POLL_S = 0.002
-_PR_SET_PDEATHSIG = 1
 
 
 class StoreBusy(StoreUnavailable):
@@ -128,7 +124,7 @@ class EmbeddedValkey:
         # Its own process group: Ctrl-C in a terminal must reach the gateway alone, which then stops the store last.
         return subprocess.Popen(
             command, pass_fds=(lock_fd,), process_group=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent(),
+            stderr=subprocess.DEVNULL, preexec_fn=die_with_parent(),
         )  # fmt: skip
 
     def _wait_ready(self, load_s: float) -> None:
@@ -207,17 +203,3 @@ def _answers(path: Path) -> bool:
             return connection.recv(64).startswith(b"+PONG")
     except OSError:
         return False
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """For Linux: what the forked child runs to get SIGTERM when the thread that started it is gone."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl, parent, term = ctypes.CDLL(None).prctl, os.getpid(), int(signal.SIGTERM)
-
-    def arm() -> None:
-        prctl(_PR_SET_PDEATHSIG, term)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return arm

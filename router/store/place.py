@@ -23,7 +23,7 @@ def store_url(config: StoreConfig) -> str:
 
 
 def make_store(config: StoreConfig, *, name: str | None = None) -> ValkeyStore:
-    """A worker's store; the caller starts and closes it. `name` is unique among living owners (default: from the pid)."""
+    """A worker's store; the caller starts and closes it. `name` is unique among living owners, by default made."""
     options = StoreOptions(
         spool_dir=data_dir(config) / "spool", when_down=config.when_down, high_water_rows=config.high_water_rows
     )

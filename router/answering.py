@@ -1,0 +1,143 @@
+"""From an open exchange to its end: upstream, fall-backs, bytes to the client, and exactly one settled outcome."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import orjson
+
+from policies.policy import ArmFacts
+from router.client import ClientWatch, Receive, Send
+from router.closing import settle
+from router.config.schema import Deployment
+from router.errors import ApiError, StoreDown
+from router.exchange import Exchange
+from router.gateway import Gateway
+from router.http.answer import Answer, read_answer, render
+from router.http.asgi import send_body
+from router.modes import adapt, adapt_pinned
+from router.streaming import OpenStream, open_stream, pump
+from router.upstreams.base import Call, UpstreamError
+from router.upstreams.dispatch import fetch, retry_allowed, to_api_error, worth_falling_back
+
+MAX_FALLBACKS = 2
+Got = TypeVar("Got", Answer, OpenStream)
+
+
+async def answer(gateway: Gateway, exchange: Exchange, receive: Receive, send: Send) -> None:
+    """Answer the client and settle, whatever happens: an answer, an error, a client that left, a shutdown.
+
+    Raises:
+        ApiError: The request failed before the first byte; its outcome is settled.
+    """
+    with ClientWatch(receive) as watch:
+        try:
+            if exchange.chat.stream:
+                await _stream(gateway, exchange, watch, send)
+            else:
+                await _plain(gateway, exchange, watch, send)
+        except asyncio.CancelledError:
+            exchange.counted(None)
+            await settle(gateway, exchange, status="cancelled", http_status=499)
+            if not watch.gone:
+                raise
+        except ApiError as error:
+            await settle(gateway, exchange, status="error", http_status=error.status, error=error.code)
+            raise
+        except Exception:
+            # A mistake of ours is still an end: the row must not wait for the lease to run out.
+            await settle(gateway, exchange, status="error", http_status=500, error="internal_error")
+            raise
+
+
+async def _plain(gateway: Gateway, exchange: Exchange, watch: ClientWatch, send: Send) -> None:
+    got = await _over_arms(exchange, _whole)
+    exchange.told(got.usage, got.generated, finish_reasons=got.finish_reasons)
+    watch.stop()  # the answer is complete: from here on it is settled as such, whether or not the client still reads
+    if not await settle(gateway, exchange, status="ok", http_status=200):
+        raise StoreDown("the outcome could not be recorded, so the answer is withheld; try again")
+    shown = exchange.shown() if exchange.chat.hints.include_gearshift else None
+    body = render(got, usage=exchange.usage, cost_usd=exchange.usd, gearshift=shown)
+    await send_body(send, 200, body, exchange.headers())
+
+
+async def _stream(gateway: Gateway, exchange: Exchange, watch: ClientWatch, send: Send) -> None:
+    stream = await _over_arms(exchange, _opened)
+    try:
+        await pump(gateway, exchange, stream, watch=watch, send=send)
+    finally:
+        exchange.counted(stream.relay.generated)  # what was generated is billed, also when nobody waits for the rest
+        stream.sent.attempt.abandoned()
+        await stream.sent.reply.aclose()
+
+
+async def _over_arms(exchange: Exchange, obtain: Callable[[Exchange], Awaitable[Got]]) -> Got:
+    """Try the drawn arm, then the fall-backs; the first that begins to answer serves.
+
+    Raises:
+        ApiError: None did; the drawn arm's own error is what the client learns.
+    """
+    first: UpstreamError | None = None
+    for arm in _order(exchange):
+        exchange.served = arm
+        try:
+            return await obtain(exchange)
+        except UpstreamError as error:
+            first = first or error
+            exchange.fallback_reason = first.kind
+            if not worth_falling_back(error):
+                break
+    exchange.served, exchange.fallback_reason = exchange.ruling.decision.arm, None
+    assert first is not None  # the drawn arm is always tried
+    raise to_api_error(first) from first
+
+
+def _order(exchange: Exchange) -> Iterator[ArmFacts]:
+    """The drawn arm, the declared fallback, then the likeliest of other models; only the named one when forced."""
+    decision, setup = exchange.ruling.decision, exchange.setup
+    yield decision.arm
+    if exchange.ruling.kind == "forced":
+        return
+    pairs = zip(decision.arms, decision.propensities, strict=True)
+    others = sorted(
+        (pair for pair in pairs if pair[0].arm.model != decision.arm.arm.model),
+        key=lambda pair: (pair[0].name != setup.fallback, -pair[1]),
+    )
+    for arm, _ in others[:MAX_FALLBACKS]:
+        if setup.deployments.healthy(arm.arm.model) is None:
+            yield arm
+
+
+def call_for(exchange: Exchange, deployment: Deployment) -> Call:
+    """The call of the serving arm to one deployment."""
+    chat, arm, config = exchange.chat, exchange.served.arm, exchange.setup.config
+    model = deployment.model or arm.model
+    if exchange.ask.target.as_sent:
+        body = adapt_pinned(chat.body, deployment_model=model)
+    else:
+        body = adapt(chat.body, arm, config.models[arm.model], exchange.setup.asking[arm.name], deployment_model=model)
+    return Call(body=body, raw=orjson.dumps(body), stream=chat.stream, request_id=exchange.request_id)
+
+
+async def _whole(exchange: Exchange) -> Answer:
+    """The whole answer of the serving arm; a body that is no answer is asked for again while that is allowed."""
+    deployments, arm = exchange.setup.deployments, exchange.served
+    while True:
+        sent, raw = await fetch(
+            deployments,
+            arm.arm.model,
+            lambda deployment: call_for(exchange, deployment),
+            arm=arm.name,
+            revision=arm.revision,
+            attempts=exchange.attempts,
+        )
+        exchange.upstream_model = sent.attempt.upstream_model
+        try:
+            return read_answer(raw, request_id=exchange.request_id, upstream=sent.attempt.deployment)
+        except UpstreamError as error:
+            if not retry_allowed(deployments, error, arm=arm.name, attempts=exchange.attempts):
+                raise
+
+
+async def _opened(exchange: Exchange) -> OpenStream:
+    return await open_stream(exchange, lambda deployment: call_for(exchange, deployment))

@@ -1,0 +1,119 @@
+"""What a request asks of the router, with the tenant's rules and the conversation's past applied to it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from policies.tradeoff import TradeOff
+from router.eligible import Needs
+from router.errors import BadRequest
+from router.http.parse import ChatRequest
+from router.sessions import Sessions, Standing, session_key
+from router.setup import Setup
+from router.store.base import StoreUnavailable
+from router.targets import Target, resolve
+from router.tenants import Caller
+
+Headers = Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request, understood.
+
+    Attributes:
+        before: Where the conversation stands; for tool results where the answer stands that issued the calls.
+        trade_off: In force for this request: the virtual model's, else the tenant's, tightened by the request.
+        explore: Exploration floor in force.
+    """
+
+    setup: Setup
+    caller: Caller
+    chat: ChatRequest
+    target: Target
+    session: str
+    before: Standing | None
+    trade_off: TradeOff
+    explore: float
+
+    @property
+    def continues(self) -> bool:
+        """The request brings results of tool calls that one of our arms issued: it stays on that arm."""
+        return self.chat.is_tool_result and self.before is not None
+
+
+async def understand(
+    setup: Setup, chat: ChatRequest, caller: Caller, headers: Headers, *, sessions: Sessions, secret: bytes
+) -> Ask:
+    """Resolve model name, hints, session and trade-off.
+
+    Raises:
+        NotFound: The model name means nothing here.
+        BadRequest: A hint names a trade-off that is not configured.
+    """
+    target = resolve(chat.model, arms=setup.arms, models=setup.standing_for, trade_offs=setup.trade_offs)
+    session = session_key(caller, chat, headers, secret)
+    return Ask(
+        setup=setup,
+        caller=caller,
+        chat=chat,
+        target=target,
+        session=session,
+        before=await _before(sessions, caller, chat, headers, session=session),
+        trade_off=_trade_off(setup, chat, caller, target),
+        explore=min(caller.config.explore, 1.0 if chat.hints.explore is None else chat.hints.explore),
+    )
+
+
+async def _before(
+    sessions: Sessions, caller: Caller, chat: ChatRequest, headers: Headers, *, session: str
+) -> Standing | None:
+    """A store that is down costs the memory here, not the answer; whether to answer is decided when the request opens."""
+    named = b"x-gearshift-session-id" in headers or bool(chat.hints.session or chat.prompt_cache_key)
+    try:
+        if chat.is_tool_result:
+            return await sessions.issuer(caller, chat)
+        return await sessions.standing(caller, session, chat, named=named)
+    except StoreUnavailable:
+        return None
+
+
+def _trade_off(setup: Setup, chat: ChatRequest, caller: Caller, target: Target) -> TradeOff:
+    hints = chat.hints
+    name = hints.trade_off or target.trade_off or caller.config.trade_off
+    if name not in setup.trade_offs:
+        known = ", ".join(setup.trade_offs)
+        raise BadRequest(
+            f"gearshift.trade_off: expected one of {known}", param="gearshift.trade_off", code="invalid_hint"
+        )
+    base = setup.trade_offs[name]
+    return replace(
+        base,
+        max_usd=base.max_usd if hints.max_usd is None else min(base.max_usd, hints.max_usd),
+        quality_floor=max(base.quality_floor, hints.quality_floor or 0.0),
+    )
+
+
+def needs_of(ask: Ask, prompt_tokens: int) -> Needs:
+    """What the request, the tenant and the virtual model demand of an arm; every one of them binds."""
+    chat, tenant = ask.chat, ask.caller.config
+    wanted = (
+        ("tools", chat.needs_tools),
+        ("schema", chat.needs_schema),
+        ("images", chat.needs_images),
+        ("logprobs", chat.wants_logprobs),
+        ("n", chat.n > 1),
+    )
+    return Needs(
+        capabilities=tuple(name for name, needed in wanted if needed),
+        prompt_tokens=prompt_tokens,
+        max_tokens=chat.max_tokens,
+        models=_intersection(tenant.models, chat.hints.models),
+        modes=_intersection(tenant.modes, chat.hints.modes, [ask.target.mode] if ask.target.mode else None),
+        max_usd=ask.trade_off.max_usd,
+    )
+
+
+def _intersection(*allowed: Collection[str] | None) -> tuple[str, ...] | None:
+    """What all lists allow; None or an empty list allows everything, and None is returned if all do."""
+    lists = [set(names) for names in allowed if names]
+    return tuple(set.intersection(*lists)) if lists else None

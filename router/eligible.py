@@ -1,0 +1,82 @@
+"""Which arms may answer a request, and for each that may not: why."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from policies.arms import Arm
+from policies.policy import ArmFacts
+from policies.prices import NANO, Usage, cost_nano_usd
+from router.config.schema import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the request demands of an arm; empty tuples and None mean no demand."""
+
+    capabilities: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    max_tokens: int | None = None
+    models: tuple[str, ...] | None = None
+    modes: tuple[str, ...] | None = None
+    max_usd: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An arm with what eligibility must know of its model."""
+
+    facts: ArmFacts
+    model: ModelConfig
+
+
+def expected_usd(facts: ArmFacts, needs: Needs) -> float | None:
+    """USD of an answer of the expected length; None if the price is unknown."""
+    if facts.price is None:
+        return None
+    output = facts.output_tokens if needs.max_tokens is None else min(needs.max_tokens, facts.output_tokens)
+    return cost_nano_usd(Usage(input=needs.prompt_tokens, output=output), facts.price) / NANO
+
+
+def forbidden(arm: Arm, needs: Needs) -> str | None:
+    """Why the tenant or the request does not allow this arm, or None."""
+    if needs.models is not None and arm.model not in needs.models:
+        return "model not allowed for this request or tenant"
+    if needs.modes is not None and arm.mode not in needs.modes:
+        return "mode not allowed for this request or tenant"
+    return None
+
+
+def obstacle(candidate: Candidate, needs: Needs, *, health: Callable[[str], str | None]) -> str | None:
+    """The first reason why this arm may not answer, or None."""
+    arm, model = candidate.facts.arm, candidate.model
+    not_allowed = forbidden(arm, needs)
+    if not_allowed is not None:
+        return not_allowed
+    for capability in needs.capabilities:
+        if capability not in model.capabilities:
+            return f"the model does not declare {capability!r}"
+    room = needs.prompt_tokens + (needs.max_tokens or 0)
+    if room > model.context_tokens:
+        return f"needs about {room} tokens of context, the model has {model.context_tokens}"
+    if needs.max_usd != float("inf"):
+        usd = expected_usd(candidate.facts, needs)
+        if usd is None:
+            return "the price is unknown and the request has a cost cap"
+        if usd > needs.max_usd:
+            return f"expected cost {usd:.6f} USD is above the cap {needs.max_usd:g}"
+    return health(arm.model)
+
+
+def eligible(
+    candidates: Iterable[Candidate], needs: Needs, *, health: Callable[[str], str | None]
+) -> tuple[list[ArmFacts], dict[str, str]]:
+    """Split the arms into those that may answer and, by name, why the others may not."""
+    arms: list[ArmFacts] = []
+    removed: dict[str, str] = {}
+    for candidate in candidates:
+        reason = obstacle(candidate, needs, health=health)
+        if reason is None:
+            arms.append(candidate.facts)
+        else:
+            removed[candidate.facts.name] = reason
+    return arms, removed

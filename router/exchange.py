@@ -1,0 +1,240 @@
+"""The facts of one client request as they come in, and the rows they become."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from policies.policy import ArmFacts
+from policies.prices import NANO, UnknownPrice, Usage, cost_nano_usd
+from policies.records import AttemptRecord, DecisionRow, OutcomeRow
+from router.ask import Ask
+from router.http.generated import Generated
+from router.http.parse import ChatRequest
+from router.http.usage import read_usage
+from router.perceive import Sight
+from router.ruling import Ruling
+from router.sessions import Standing
+from router.setup import Setup
+from router.store.base import End, Start
+from router.tenants import Caller
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client request from its decision to its outcome. The first block is fixed when it opens, the rest comes in."""
+
+    ask: Ask
+    request_id: str
+    decision_id: str
+    client_request_id: str | None
+    sight: Sight
+    ruling: Ruling
+    observed: dict[str, object] | None
+    started: float
+
+    served: ArmFacts = field(init=False)
+    upstream_model: str = ""
+    attempts: list[AttemptRecord] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    usage_source: str = "none"
+    usage_flags: tuple[str, ...] = ()
+    finish_reasons: tuple[str, ...] = ()
+    tool_calls: tuple[str, ...] = ()
+    overhead_s: float = 0.0
+    ttft_s: float | None = None
+    fallback_reason: str | None = None
+    settled: bool = False
+
+    def __post_init__(self) -> None:
+        self.served = self.ruling.decision.arm
+
+    @property
+    def setup(self) -> Setup:
+        return self.ask.setup
+
+    @property
+    def caller(self) -> Caller:
+        return self.ask.caller
+
+    @property
+    def chat(self) -> ChatRequest:
+        return self.ask.chat
+
+    def told(self, raw_usage: Any, generated: Generated, *, finish_reasons: Mapping[int, str]) -> None:
+        """Take in what the upstream reported of a finished answer, as far as it makes sense."""
+        bound = self.chat.max_tokens
+        self.usage, self.usage_source, self.usage_flags = read_usage(
+            raw_usage,
+            prompt_estimate=self.sight.context.prompt_tokens,
+            generated_estimate=generated.token_estimate,
+            max_tokens=None if bound is None else bound * self.chat.n,
+        )
+        self.finish_reasons = tuple(reason for _, reason in sorted(finish_reasons.items()))
+        self.tool_calls = tuple(generated.tool_call_ids)
+
+    def counted(self, generated: Generated | None) -> None:
+        """Bill an unfinished answer by our own count: the prompt and what was generated, never nothing."""
+        if self.usage_source == "none":
+            output = generated.token_estimate if generated is not None else 0
+            self.usage = Usage(input=self.sight.context.prompt_tokens, output=output)
+            self.usage_source, self.usage_flags = "counted", ("unfinished",)
+
+    @property
+    def nano_usd(self) -> int | None:
+        """Cost so far, None if the served arm has no price."""
+        try:
+            return cost_nano_usd(self.usage, self.served.price)
+        except UnknownPrice:
+            return None
+
+    @property
+    def usd(self) -> float | None:
+        nano = self.nano_usd
+        return None if nano is None else nano / NANO
+
+    def start(self) -> Start:
+        """Lease, stub and decision row for ``Store.begin``."""
+        embedding = self.sight.context.embedding if self.caller.config.training else np.zeros(0, np.float32)
+        stub = {
+            "request_id": self.request_id,
+            "decision_id": self.decision_id,
+            "client_request_id": self.client_request_id,
+            "organisation": self.caller.organisation,
+            "tenant": self.caller.tenant,
+            "arm": self.served.name,
+        }
+        return Start(
+            request_id=self.request_id,
+            organisation=self.caller.organisation,
+            stub=orjson.dumps(stub),
+            row=orjson.dumps(self._decision_row(embedding_dim=int(embedding.size))),
+            embedding=embedding.astype(np.float16).tobytes(),
+        )
+
+    def _decision_row(self, *, embedding_dim: int) -> DecisionRow:
+        decision, context, trade_off = self.ruling.decision, self.sight.context, self.ask.trade_off
+        scores, keep = decision.scores.predictions, self.caller.config
+        return DecisionRow(
+            request_id=self.request_id,
+            decision_id=self.decision_id,
+            client_request_id=self.client_request_id,
+            organisation=self.caller.organisation,
+            tenant=self.caller.tenant,
+            key_id=self.caller.key_id,
+            session=self.ask.session,
+            turn=self.chat.turn,
+            kind=self.ruling.kind,
+            requested_model=self.chat.model,
+            arm=decision.arm.name,
+            arms=[arm.name for arm in decision.arms],
+            propensities=decision.propensities.tolist(),
+            quality=scores.quality.tolist(),
+            quality_sd=scores.quality_sd.tolist(),
+            usd=scores.usd.tolist(),
+            seconds=scores.seconds.tolist(),
+            revisions=[arm.revision for arm in decision.arms],
+            removed=self.ruling.removed,
+            trade_off=[trade_off.quality_per_usd, trade_off.quality_per_s, trade_off.quality_floor, trade_off.max_usd],
+            explore=self.ask.explore,
+            policy=self.setup.policy_label,
+            config=self.setup.config_hash,
+            encoder_id=self.setup.encoder_id if embedding_dim else "",
+            far=scores.far,
+            state="live",
+            stream=self.chat.stream,
+            prompt_tokens=context.prompt_tokens,
+            features=context.features.tolist() if keep.training else [],
+            embedding_dim=embedding_dim,
+            tags=dict(self.chat.hints.tags),
+            observed=self.observed,
+            prompt=self.chat.route_text if keep.store_prompts else None,
+        )
+
+    def end(self, *, status: str, http_status: int, error: str | None = None) -> End:
+        """Outcome row, session and tool-call owners for ``Store.settle``."""
+        standing = Standing(self.served.name, self.decision_id, self.chat.turn)
+        row = OutcomeRow(
+            request_id=self.request_id,
+            decision_id=self.decision_id,
+            client_request_id=self.client_request_id,
+            organisation=self.caller.organisation,
+            tenant=self.caller.tenant,
+            status=status,
+            http_status=http_status,
+            served_arm=self.served.name,
+            upstream_model=self.upstream_model,
+            input_tokens=self.usage.input,
+            output_tokens=self.usage.output,
+            cached_input_tokens=self.usage.cached_input,
+            cache_write_tokens=self.usage.cache_write,
+            reasoning_tokens=self.usage.reasoning,
+            usage_source=self.usage_source,
+            usage_flags=list(self.usage_flags),
+            nano_usd=self.nano_usd,
+            seconds=perf_counter() - self.started,
+            ttft_s=self.ttft_s,
+            overhead_s=self.overhead_s,
+            finish_reasons=list(self.finish_reasons),
+            tool_calls=len(self.tool_calls),
+            attempts=self.attempts,
+            fallback_reason=self.fallback_reason,
+            error=error,
+        )
+        return End(
+            request_id=self.request_id,
+            organisation=self.caller.organisation,
+            row=orjson.dumps(row),
+            decision_id=self.decision_id,
+            tenant=self.caller.tenant,
+            session=self.ask.session if status == "ok" else "",
+            session_value=standing.dump(),
+            tool_calls=self.tool_calls,
+        )
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the client learns of the decision; its cost only once the answer is complete (streams: `usage.cost`)."""
+        decision = self.ruling.decision
+        pairs: list[tuple[str, str]] = [
+            ("x-request-id", self.request_id),
+            ("x-gearshift-decision-id", self.decision_id),
+            ("x-gearshift-arm", self.served.name),
+            ("x-gearshift-mode", self.served.mode),
+            ("x-gearshift-policy", self.setup.policy_label),
+            ("x-gearshift-propensity", f"{decision.propensity:.6g}"),
+            ("x-gearshift-overhead-ms", f"{self.overhead_s * 1e3:.2f}"),
+            ("x-gearshift-attempts", str(len(self.attempts))),
+        ]
+        if self.fallback_reason is not None:
+            pairs.append(("x-gearshift-fallback-reason", self.fallback_reason))
+        if self.ruling.kind == "late":
+            pairs.append(("x-gearshift-late", "true"))
+        if self.settled and self.usd is not None:
+            pairs.append(("x-gearshift-cost-usd", f"{self.usd:.9f}"))
+            pairs.extend(self._baseline())
+        return [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
+
+    def _baseline(self) -> list[tuple[str, str]]:
+        """Cost of the same tokens at the reference arm's price: a figure for people, not a bill."""
+        reference = self.setup.arms.get(self.caller.config.reference or "")
+        if reference is None or reference.price is None:
+            return []
+        return [("x-gearshift-baseline-cost-usd", f"{cost_nano_usd(self.usage, reference.price) / NANO:.9f}")]
+
+    def shown(self) -> dict[str, object]:
+        """The `gearshift` object of the answer, for clients that asked for it."""
+        return {
+            "decision_id": self.decision_id,
+            "arm": self.served.name,
+            "policy": self.setup.policy_label,
+            "kind": self.ruling.kind,
+            "propensity": self.ruling.decision.propensity,
+            "cost_usd": self.usd,
+            "attempts": [
+                {"deployment": a.deployment, "kind": a.kind, "seconds": round(a.seconds, 4)} for a in self.attempts
+            ],
+            "fallback_reason": self.fallback_reason,
+        }

@@ -1,0 +1,32 @@
+"""Everything a worker serves with, wired once; only `setup` is ever replaced."""
+
+from dataclasses import dataclass
+
+from numpy.random import Generator
+
+from router.client import Admission
+from router.encoding import EmbeddingService
+from router.metrics import Metrics
+from router.sessions import Sessions
+from router.setup import Setup
+from router.store.base import Store
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The parts of one worker process.
+
+    Attributes:
+        setup: The configuration in force; swapped whole on SIGHUP.
+        secret: Keys the HMACs of API keys and sessions.
+        rng: The only source of draws.
+    """
+
+    setup: Setup
+    store: Store
+    encoder: EmbeddingService
+    sessions: Sessions
+    admission: Admission
+    metrics: Metrics
+    rng: Generator
+    secret: bytes

@@ -1,0 +1,109 @@
+"""Prometheus series of the gateway, all workers together (prometheus_client's multiprocess files)."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+if TYPE_CHECKING:
+    from router.exchange import Exchange
+
+_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class Metrics:
+    """The series, with children looked up once: `labels()` costs more than the increment itself.
+
+    Label values come from the configuration (tenants, arms, models) or from closed sets, so their number is bounded.
+    """
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"gearshift_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(f"gearshift_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("requests", "Client requests that ended, by how", "tenant", "arm", "status")
+        self.rejected = counter("rejected", "Requests refused before a decision", "code")
+        self.decisions = counter("decisions", "Decisions", "policy", "kind", "late", "far")
+        self.tokens = counter("tokens", "Tokens billed", "model", "kind")
+        self.cost_usd = counter("cost_usd", "USD billed", "tenant", "model")
+        self.unpriced = counter("unpriced_requests", "Answers whose price is unknown", "model")
+        self.fallbacks = counter("fallbacks", "Answers by another arm than the one drawn", "reason")
+        self.retries = counter("retries", "Attempts after the first of a request", "kind")
+        self.feedback = counter("feedback", "Feedback received", "metric")
+        self.encoder_cache_hits = counter("encoder_cache_hits", "Embeddings served from the cache")
+        self.encoder_cache_misses = counter("encoder_cache_misses", "Embeddings computed")
+        self.request_seconds = histogram("request_seconds", "Whole request", buckets=_SLOW)
+        self.overhead_seconds = histogram(
+            "overhead_seconds", "Gateway's own time before the upstream call", buckets=_FAST
+        )
+        self.upstream_seconds = histogram("upstream_seconds", "Time of answering attempts", "model", buckets=_SLOW)
+        self.ttft_seconds = histogram("ttft_seconds", "Time to the first streamed content", "model", buckets=_SLOW)
+        self.encoder_seconds = histogram("encoder_seconds", "Wait for an embedding", buckets=_FAST)
+        self.store_seconds = histogram("store_seconds", "Store calls", "call", buckets=_FAST)
+        self.store_begin = self.store_seconds.labels("begin")
+        self.store_settle = self.store_seconds.labels("settle")
+        self._children: dict[tuple[str, ...], Any] = {}
+        self.breaker_open = Gauge(
+            "gearshift_breaker_open",
+            "1 while a deployment is not called",
+            ["deployment"],
+            registry=registry,
+            multiprocess_mode="max",
+        )
+        self.inflight = Gauge(
+            "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
+        )
+        self.spool_rows = Gauge(
+            "gearshift_log_spool_rows", "Rows waiting for the store", registry=registry, multiprocess_mode="livesum"
+        )
+
+    def decided(self, exchange: "Exchange") -> None:
+        """Count a decision once its row is written."""
+        ruling = exchange.ruling
+        far, late = str(ruling.decision.scores.predictions.far).lower(), str(ruling.kind == "late").lower()
+        self._child(self.decisions, exchange.setup.policy_label, ruling.kind, late, far).inc()
+        self.overhead_seconds.observe(exchange.overhead_s)
+
+    def ended(self, exchange: "Exchange", status: str) -> None:
+        """Count how a request ended, with its tokens and money."""
+        tenant, model, usage = exchange.caller.tenant, exchange.served.arm.model, exchange.usage
+        self._child(self.requests, tenant, exchange.served.name, status).inc()
+        self.request_seconds.observe(perf_counter() - exchange.started)
+        if exchange.usage_source != "none":
+            self._child(self.tokens, model, "input").inc(usage.input)
+            self._child(self.tokens, model, "output").inc(usage.output)
+            usd = exchange.usd
+            if usd is None:
+                self._child(self.unpriced, model).inc()
+            else:
+                self._child(self.cost_usd, tenant, model).inc(usd)
+        if exchange.ttft_s is not None:
+            self._child(self.ttft_seconds, model).observe(exchange.ttft_s)
+        if exchange.fallback_reason is not None:
+            self._child(self.fallbacks, exchange.fallback_reason).inc()
+        for number, attempt in enumerate(exchange.attempts):
+            if number:
+                self._child(self.retries, exchange.attempts[number - 1].kind).inc()
+            if attempt.kind == "ok":
+                self._child(self.upstream_seconds, model).observe(attempt.seconds)
+
+    def _child(self, metric: "Counter | Histogram", *labels: str) -> Any:
+        key = (metric._name, *labels)  # a dict of our own: `labels()` takes a lock and converts every value each time
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child
+
+
+def render(directory: Path) -> bytes:
+    """The text exposition of all workers whose files are in ``directory``."""
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -1,0 +1,187 @@
+"""The API beside the chat route: models, embeddings, decide, feedback, health and metrics."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from ulid import ULID
+
+from policies.features import estimate_tokens
+from policies.records import FeedbackRow
+from router.errors import BadRequest, NotFound, StoreDown, Unavailable
+from router.explain import explained
+from router.gateway import Gateway
+from router.http.asgi import read_body
+from router.http.embeddings import EmbeddingsRequest, embeddings_body, parse_embeddings
+from router.http.feedback import parse_feedback
+from router.http.parse import parse_decide
+from router.metrics import render
+from router.store.base import StoreUnavailable
+from router.tenants import Caller
+from router.upstreams.base import Call, UpstreamError
+from router.upstreams.dispatch import fetch, to_api_error
+
+JSON = "application/json"
+
+
+class Routes:
+    """Handlers over one gateway."""
+
+    def __init__(self, gateway: Gateway, *, metrics_dir: Path) -> None:
+        self._gateway, self._metrics_dir = gateway, metrics_dir
+
+    def install(self, app: FastAPI) -> None:
+        """Register every route under its path."""
+        routes: list[tuple[str, str, Callable[..., Any], str]] = [
+            ("GET", "/v1/models", self.models, "Virtual models, models and arms"),
+            ("GET", "/v1/models/{name:path}", self.model, "One of them"),
+            ("POST", "/v1/embeddings", self.embeddings, "Embed with the gateway's encoder or a configured model"),
+            ("POST", "/v1/decide", self.decide, "The decision for a chat request, without the call"),
+            ("POST", "/v1/feedback", self.feedback, "How good an answer was"),
+            ("GET", "/healthz", self.healthz, "The process is up"),
+            ("GET", "/readyz", self.readyz, "Requests can be answered and recorded"),
+            ("GET", "/metrics", self.metrics, "Prometheus series of all workers"),
+        ]
+        for method, path, handler, summary in routes:
+            app.add_api_route(path, handler, methods=[method], summary=summary, response_class=Response)
+
+    async def models(self, request: Request) -> Response:
+        """OpenAI's list object; `gearshift` says what kind of name each is."""
+        self._caller(request)
+        return _json({"object": "list", "data": self._cards()})
+
+    async def model(self, request: Request, name: str) -> Response:
+        self._caller(request)
+        for card in self._cards():
+            if card["id"] == name:
+                return _json(card)
+        raise NotFound(f"no model, arm or virtual model is called {name[:80]!r}", param="model", code="model_not_found")
+
+    def _cards(self) -> list[dict[str, Any]]:
+        setup = self._gateway.setup
+        kinds = [("virtual", list(setup.virtual)), ("model", list(setup.standing_for)), ("arm", list(setup.arms))]
+        kinds.append(("encoder", [self._gateway.encoder.encoder_id]))
+        return [
+            {"id": name, "object": "model", "created": 0, "owned_by": "gearshift", "gearshift": {"kind": kind}}
+            for kind, names in kinds
+            for name in names
+        ]
+
+    async def embeddings(self, request: Request) -> Response:
+        caller, raw = await self._open(request)
+        asked = parse_embeddings(raw, self._gateway.setup.config.server.limits)
+        if asked.model in self._gateway.setup.standing_for:
+            return await self._embeddings_upstream(asked, caller)
+        if asked.model not in ("auto", self._gateway.encoder.encoder_id, self._gateway.setup.config.encoder.name):
+            raise NotFound(
+                f"no model is called {asked.model[:80]!r}; use auto for the gateway's own encoder",
+                param="model",
+                code="model_not_found",
+            )
+        if asked.texts is None:
+            raise BadRequest("input: token ids can only be read by the model they belong to; send text", param="input")
+        dim = self._gateway.encoder.dim
+        if asked.dimensions not in (None, dim):
+            raise BadRequest(f"dimensions: this encoder has {dim}; leave it out", param="dimensions")
+        vectors = [await self._gateway.encoder.embed(text) for text in asked.texts]
+        tokens = sum(map(estimate_tokens, asked.texts))
+        body = embeddings_body(
+            vectors, model=self._gateway.encoder.encoder_id, form=asked.encoding_format, prompt_tokens=tokens
+        )
+        return _json(body)
+
+    async def _embeddings_upstream(self, asked: EmbeddingsRequest, caller: Caller) -> Response:
+        if caller.config.models is not None and asked.model not in caller.config.models:
+            raise NotFound(
+                f"model {asked.model!r} is not allowed for this tenant", param="model", code="model_not_found"
+            )
+        request_id = f"embd-{ULID()}"
+
+        def call_for(deployment: Any) -> Call:
+            body = {**asked.body, "model": deployment.model or asked.model}
+            return Call(body=body, raw=orjson.dumps(body), stream=False, request_id=request_id, path="/embeddings")
+
+        try:
+            _, raw = await fetch(
+                self._gateway.setup.deployments, asked.model, call_for, arm=asked.model, revision="", attempts=[]
+            )
+        except UpstreamError as error:
+            raise to_api_error(error) from error
+        return Response(raw, media_type=JSON, headers={"x-request-id": request_id})
+
+    async def decide(self, request: Request) -> Response:
+        caller, raw = await self._open(request)
+        chat = parse_decide(raw, self._gateway.setup.config.server.limits)
+        return _json(await explained(self._gateway, chat, caller, dict(request.scope["headers"])))
+
+    async def feedback(self, request: Request) -> Response:
+        caller, raw = await self._open(request)
+        setup = self._gateway.setup
+        asked = parse_feedback(raw, setup.config.server.limits, metrics=setup.config.feedback)
+        # A decision bears the ULID of the request it was made for.
+        request_id = asked.request_id.replace("dec-", "chatcmpl-", 1)
+        try:
+            owner = await self._gateway.store.request_owner(caller.organisation, request_id)
+            if owner is None or owner[1] != caller.tenant:
+                raise NotFound(
+                    "no answer with this id was given to this tenant in the last 30 days",
+                    param="response_id",
+                    code="unknown_response",
+                )
+            row = FeedbackRow(
+                feedback_id=f"fb-{ULID()}",
+                request_id=request_id,
+                decision_id=owner[0],
+                organisation=caller.organisation,
+                tenant=caller.tenant,
+                metric=asked.metric,
+                value=asked.value,
+                source=asked.source,
+                comment=asked.comment if caller.config.store_prompts else None,
+                tags=asked.tags,
+            )
+            feedback_id = await self._gateway.store.feedback(
+                caller.organisation, row=orjson.dumps(row), idempotency_key=request.headers.get("idempotency-key", "")
+            )
+        except StoreUnavailable as down:
+            raise StoreDown(
+                "the store is down, so the feedback was not taken; send it again", retry_after_s=1
+            ) from down
+        self._gateway.metrics.feedback.labels(asked.metric).inc()
+        return _json({"feedback_id": feedback_id, "decision_id": owner[0], "request_id": request_id})
+
+    async def healthz(self) -> Response:
+        if self._gateway.admission.draining:
+            raise Unavailable("shutting down", code="draining")
+        return _json({"status": "ok"})
+
+    async def readyz(self) -> Response:
+        """Ready when outcomes can be recorded; models that still load are named, and say so to who asks for them."""
+        if self._gateway.admission.draining:
+            raise Unavailable("shutting down", code="draining")
+        setup = self._gateway.setup
+        if setup.config.store.when_down == "reject":
+            try:
+                await self._gateway.store.ping()
+            except StoreUnavailable as down:
+                raise StoreDown("the store does not answer") from down
+        waiting = {model: why for model in setup.standing_for if (why := setup.deployments.healthy(model))}
+        return _json({"status": "ready", "policy": setup.policy_label, "config": setup.config_hash, "waiting": waiting})
+
+    async def metrics(self) -> Response:
+        return Response(render(self._metrics_dir), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _caller(self, request: Request) -> Caller:
+        return self._gateway.setup.tenants.authenticate(dict(request.scope["headers"]))
+
+    async def _open(self, request: Request) -> tuple[Caller, bytes]:
+        """Who asks, and the body within the limits."""
+        headers = dict(request.scope["headers"])
+        caller = self._gateway.setup.tenants.authenticate(headers)
+        return caller, await read_body(request.receive, headers, self._gateway.setup.config.server.limits)
+
+
+def _json(body: Any) -> Response:
+    return Response(orjson.dumps(body), media_type=JSON)

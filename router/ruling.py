@@ -1,0 +1,144 @@
+"""Deciding for one request: forced, sticky, late, single or drawn, and never a made-up choice."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator
+
+from policies.arms import Arm
+from policies.context import Context
+from policies.decide import Decision, decide
+from policies.policy import ArmFacts, Policy, Scores
+from policies.predictions import Predictions
+from policies.tradeoff import TradeOff
+from router.ask import Ask, needs_of
+from router.eligible import eligible, forbidden
+from router.errors import NoEligibleModel
+from router.http.boundary import log_place
+from router.perceive import Sight
+from router.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The decision in force for a request.
+
+    Attributes:
+        kind: One of ``policies.records.KINDS``.
+        decision: The draw; for a kind other than ``drawn`` its propensities are one-hot on the arm.
+        removed: Arm -> why it was not eligible, including those below the quality floor.
+    """
+
+    kind: str
+    decision: Decision
+    removed: dict[str, str]
+
+
+def certain(arms: Sequence[ArmFacts], action: int, reason: str) -> Decision:
+    """A decision without a draw: probability 1 on ``arms[action]``, and no predictions claimed."""
+    dist = np.zeros(len(arms))
+    dist[action] = 1.0
+    unknown = np.full(len(arms), np.nan)
+    predictions = Predictions(quality=unknown, quality_sd=unknown, usd=unknown, seconds=unknown)
+    return Decision(arms=tuple(arms), action=action, propensities=dist, scores=Scores(dist, predictions, reason))
+
+
+def above_floor(
+    policy: Policy, context: Context, arms: Sequence[ArmFacts], *, trade_off: TradeOff, reference: str | None
+) -> tuple[list[ArmFacts], dict[str, str]]:
+    """Keep the arms whose predicted quality reaches the floor, relative to the reference arm (default: the best).
+
+    A policy that claims no knowledge of quality (NaN) cannot promise a floor: only the reference arm is kept then,
+    or every arm when no reference is declared.
+    """
+    quality = policy.score(context, arms, trade_off).predictions.quality
+    names = [arm.name for arm in arms]
+    at = names.index(reference) if reference in names else None
+    known = not np.isnan(quality).any()
+    if not known and at is None:
+        return list(arms), {}
+    best = float(quality[at]) if at is not None and known else float(np.max(quality)) if known else np.nan
+    kept: list[ArmFacts] = []
+    removed: dict[str, str] = {}
+    for index, arm in enumerate(arms):
+        if index == at or (known and quality[index] >= trade_off.quality_floor * best):
+            kept.append(arm)
+        else:
+            removed[arm.name] = (
+                f"predicted quality is below the floor of {trade_off.quality_floor:g} of the reference arm"
+            )
+    return kept, removed
+
+
+def draw(ask: Ask, context: Context, arms: Sequence[ArmFacts], *, removed: dict[str, str], rng: Generator) -> Ruling:
+    """Floor first, then the policy's distribution over what remains, then one draw."""
+    policy, trade_off = ask.setup.policy, ask.trade_off
+    if trade_off.quality_floor > 0.0:
+        arms, below = above_floor(policy, context, arms, trade_off=trade_off, reference=ask.caller.config.reference)
+        removed = removed | below
+    decision = decide(policy, context, arms, trade_off=trade_off, rng=rng, explore=ask.explore)
+    return Ruling("drawn" if len(arms) > 1 else "single", decision, removed)
+
+
+def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
+    """Choose the arm of a request.
+
+    Raises:
+        NoEligibleModel: No arm may answer; the message says why for each.
+    """
+    setup, context = ask.setup, sight.context
+    needs = needs_of(ask, context.prompt_tokens)
+    arms, removed = eligible(setup.candidates, needs, health=setup.deployments.healthy)
+    if ask.target.forced is not None:
+        return _forced(ask, ask.target.forced, removed)
+    if not arms:
+        reasons = "; ".join(f"{arm}: {why}" for arm, why in removed.items())
+        raise NoEligibleModel(f"no arm may answer this request: {reasons}")
+    names = [arm.name for arm in arms]
+    if ask.continues and ask.before is not None and ask.before.arm in names:
+        return Ruling("sticky", certain(arms, names.index(ask.before.arm), "a tool result stays on its arm"), removed)
+    if sight.late and setup.policy.encoder_id:
+        return _late(ask, arms, removed, why="the embedding was late")
+    try:
+        return draw(ask, context, arms, removed=removed, rng=rng)
+    except Exception as error:
+        # A policy may be a plug-in: routing that fails costs the choice, never the answer. Only the stack is logged.
+        log_place(error)
+        return _late(ask, arms, removed, why="the policy failed")
+
+
+def _late(ask: Ask, arms: Sequence[ArmFacts], removed: dict[str, str], *, why: str) -> Ruling:
+    """The declared fallback, or the cheapest eligible arm (arms come cheapest first); never a random one."""
+    names = [arm.name for arm in arms]
+    at = names.index(ask.setup.fallback) if ask.setup.fallback in names else 0
+    return Ruling("late", certain(arms, at, f"{why}: the declared fallback answers"), removed)
+
+
+def _forced(ask: Ask, arm: Arm, removed: dict[str, str]) -> Ruling:
+    """The arm the client named. What the model cannot do is left to it to say; what the tenant may not, we say."""
+    why = forbidden(arm, needs_of(ask, 0))
+    if why is not None:
+        raise NoEligibleModel(f"{arm.name}: {why}", param="model")
+    facts = ask.setup.arms[arm.name]
+    return Ruling("forced", certain([facts], 0, "the request names this model or arm"), removed)
+
+
+def observe(ask: Ask, sight: Sight, *, rng: Generator) -> dict[str, object] | None:
+    """What the policy would have chosen for pinned traffic of a tenant with ``observe: true``; None otherwise."""
+    if ask.target.forced is None or not ask.caller.config.observe:
+        return None
+    routed = replace(ask, target=Target())
+    try:
+        ruling = rule(routed, sight, rng=rng)
+    except NoEligibleModel:
+        return None
+    decision = ruling.decision
+    return {
+        "kind": ruling.kind,
+        "arm": decision.arm.name,
+        "arms": [arm.name for arm in decision.arms],
+        "propensities": decision.propensities.tolist(),
+        "quality": decision.scores.predictions.quality.tolist(),
+        "usd": decision.scores.predictions.usd.tolist(),
+    }

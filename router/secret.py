@@ -1,0 +1,46 @@
+"""The secret behind every HMAC: from the environment, or a file only its owner can read."""
+
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "GEARSHIFT_KEY_SECRET"
+_FILE = "key-secret"
+_LEAST_BYTES = 16
+
+
+class SecretUnusable(Exception):
+    """The key secret is too short, or others can read its file."""
+
+
+def key_secret(directory: Path, env: Mapping[str, str]) -> bytes:
+    """``GEARSHIFT_KEY_SECRET``, else the 0600 file in the data directory, made at the first start.
+
+    Raises:
+        SecretUnusable: It is shorter than 16 bytes, or the file is open to others.
+    """
+    given = env.get(VARIABLE, "")
+    if given:
+        if len(given) < _LEAST_BYTES:
+            raise SecretUnusable(f"{VARIABLE} is shorter than {_LEAST_BYTES} characters; use a random one")
+        return given.encode()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = directory / _FILE
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _read(path)
+    with os.fdopen(fd, "w") as file:
+        file.write(secrets.token_hex(32))
+    return _read(path)
+
+
+def _read(path: Path) -> bytes:
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise SecretUnusable(f"{path} can be read by others; run: chmod 600 {path}")
+    secret = path.read_bytes().strip()
+    if len(secret) < _LEAST_BYTES:
+        raise SecretUnusable(f"{path} is shorter than {_LEAST_BYTES} bytes; delete it to have a new one made")
+    return secret

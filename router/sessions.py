@@ -1,0 +1,75 @@
+"""Sessions: which conversation a request belongs to, and on which arm that conversation stands."""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from router.http.parse import ChatRequest
+from router.store.base import Store
+from router.tenants import Caller
+
+_REMEMBERED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a session stands after its last answer: what is kept in the store for it and for its tool calls."""
+
+    arm: str
+    decision_id: str
+    turn: int
+
+    def dump(self) -> bytes:
+        return orjson.dumps([self.arm, self.decision_id, self.turn])
+
+    @classmethod
+    def load(cls, raw: bytes | None) -> "Standing | None":
+        return None if raw is None else cls(*orjson.loads(raw))
+
+
+def session_key(caller: Caller, chat: ChatRequest, headers: Mapping[bytes, bytes], secret: bytes) -> str:
+    """`x-gearshift-session-id`, else the session hint, else `prompt_cache_key`, else HMAC(system + first user message).
+
+    Always an HMAC bound to the tenant, so that the log holds neither text nor a client's own identifier.
+    """
+    named = headers.get(b"x-gearshift-session-id", b"").decode("latin-1") or chat.hints.session or chat.prompt_cache_key
+    material = f"id\0{named}" if named else f"text\0{chat.system_text}\0{chat.first_user_text}"
+    text = f"{caller.organisation}\0{caller.tenant}\0{material}"
+    return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+
+
+class Sessions:
+    """Standing of sessions and tool calls: this process's memory first, the store when another one may know more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._recent: OrderedDict[tuple[str, str], Standing] = OrderedDict()
+
+    async def standing(self, caller: Caller, session: str, chat: ChatRequest, *, named: bool) -> Standing | None:
+        """Last standing of the session; a first turn of an unnamed session has none, so nothing is asked for it."""
+        if chat.turn <= 1 and not named and not chat.is_tool_result:
+            return None
+        known = self._recent.get((caller.organisation, session))
+        return known or Standing.load(await self._store.session(caller.organisation, session))
+
+    async def issuer(self, caller: Caller, chat: ChatRequest) -> Standing | None:
+        """Standing of the answer that issued the tool calls whose results this request brings, or None if unknown."""
+        if not chat.is_tool_result or not chat.tool_call_ids:
+            return None
+        for call_id in chat.tool_call_ids:
+            known = self._recent.get((caller.organisation, call_id))
+            if known is not None:
+                return known
+        return Standing.load(await self._store.tool_call_owner(caller.organisation, tuple(chat.tool_call_ids)))
+
+    def remember(self, caller: Caller, standing: Standing, *, session: str, tool_calls: tuple[str, ...]) -> None:
+        """Keep what the store is being told, for requests that follow to this process."""
+        for key in (session, *tool_calls):
+            self._recent[caller.organisation, key] = standing
+            self._recent.move_to_end((caller.organisation, key))
+        while len(self._recent) > _REMEMBERED:
+            self._recent.popitem(last=False)

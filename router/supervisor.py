@@ -1,0 +1,252 @@
+"""The parent process: owns the embedded store, the local model and the socket, and keeps the workers alive."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from router.brief import Brief
+from router.config.local import uses_local, with_local_url
+from router.config.schema import Config
+from router.local_model import LocalModel
+from router.parent_death import die_with_parent
+from router.store.archiver import Archiver
+from router.store.embedded import EmbeddedValkey
+from router.store.place import EMBEDDED, data_dir, recover_embedded
+from router.workers_lock import wait_for_workers
+
+log = logging.getLogger(__name__)
+POLL_S = 0.2
+KILL_AFTER_S = 8.0  # beyond the drain: what a worker has to settle and say goodbye
+FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 10.0
+EARLIER_WORKERS_S = 15.0
+BIND_S = 5.0
+
+
+class PortTaken(Exception):
+    """Something else listens on the configured port."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    name: str
+    process: subprocess.Popen[bytes] | None = None
+    backoff_s: float = FIRST_BACKOFF_S
+    started_at: float = 0.0
+    again_at: float = field(default=0.0)
+
+
+class Supervisor:
+    """Runs a configuration until SIGTERM, on the main thread: its children die with the thread that made them.
+
+    Args:
+        reload: Reads and validates the configuration anew (SIGHUP); its problems are logged and the old one stays.
+    """
+
+    def __init__(
+        self, config: Config, *, config_hash: str, secret: bytes, version: str, reload: Callable[[], tuple[Config, str]]
+    ) -> None:
+        self._config, self._hash, self._secret, self._version = config, config_hash, secret, version
+        self._reload = reload
+        self._directory = data_dir(config.store)
+        self._metrics_dir = self._directory / "run" / f"metrics-{os.getpid()}"
+        self._workers = [_Worker(f"worker-{index}") for index in range(config.server.workers)]
+        self._wanted: set[int] = set()
+        self._socket: socket.socket | None = None
+        self._local: LocalModel | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port in use; the port is known once `run` has bound it."""
+        assert self._socket is not None
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def run(self, *, started: Callable[[], None]) -> None:
+        """Start everything, call ``started``, and stay until told to stop.
+
+        Raises:
+            PortTaken, StoreUnavailable: Nothing was left running.
+        """
+        self._listen_for_signals()
+        with contextlib.ExitStack() as stack:
+            self._socket = stack.enter_context(_bind(self._config.server.host, self._config.server.port))
+            self._prepare_metrics()
+            stack.callback(shutil.rmtree, self._metrics_dir, ignore_errors=True)
+            self._start_local(stack)
+            self._start_store(stack)
+            stack.callback(self._stop_workers)
+            for worker in self._workers:
+                self._spawn(worker)
+            started()
+            self._watch()
+
+    def _start_local(self, stack: contextlib.ExitStack) -> None:
+        if uses_local(self._config):
+            self._local = LocalModel(log_file=self._directory / "local-model.log")
+            stack.callback(self._local.stop)
+            self._local.start()
+            self._config = with_local_url(self._config, self._local.url)
+
+    def _start_store(self, stack: contextlib.ExitStack) -> None:
+        store = self._config.store
+        if store.url == EMBEDDED:
+            if not wait_for_workers(self._directory, wait_s=EARLIER_WORKERS_S):
+                log.warning("a worker of an earlier run still lives; what it has open is closed as unknown")
+            stack.enter_context(EmbeddedValkey(self._directory))
+            closed = asyncio.run(recover_embedded(store))
+            if closed:
+                log.warning("closed %d requests that an earlier run left open, as unknown_after_crash", closed)
+        archiver = Archiver(store)
+        stack.callback(archiver.stop)
+        archiver.start()
+
+    def _prepare_metrics(self) -> None:
+        for stale in self._metrics_dir.parent.glob("metrics-*"):
+            if not Path(f"/proc/{stale.name.removeprefix('metrics-')}").exists():
+                shutil.rmtree(stale, ignore_errors=True)
+        shutil.rmtree(self._metrics_dir, ignore_errors=True)
+        self._metrics_dir.mkdir(parents=True)
+
+    def _brief(self, worker: _Worker) -> Brief:
+        assert self._socket is not None
+        return Brief(
+            name=worker.name,
+            config=self._config,
+            config_hash=self._hash,
+            secret=self._secret,
+            socket_fd=self._socket.fileno(),
+            metrics_dir=self._metrics_dir,
+            version=self._version,
+        )
+
+    def _spawn(self, worker: _Worker) -> None:
+        brief = self._brief(worker)
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "router.worker"],
+            stdin=subprocess.PIPE,
+            pass_fds=(brief.socket_fd,),
+            env=_environment(self._metrics_dir),
+            process_group=0,  # Ctrl-C in a terminal reaches the supervisor alone, which then stops things in order
+            preexec_fn=die_with_parent(),
+        )
+        worker.process, worker.started_at = process, time.monotonic()
+        self._tell(worker, brief)
+
+    def _tell(self, worker: _Worker, brief: Brief) -> None:
+        assert worker.process is not None
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it died; `_watch` will see
+            worker.process.stdin.write(brief.dump())
+            worker.process.stdin.flush()
+
+    def _listen_for_signals(self) -> None:
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        os.set_blocking(self._wake_read, False)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        for wanted in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(wanted, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._wanted.add(number)
+
+    def _watch(self) -> None:
+        while not self._wanted & {signal.SIGTERM, signal.SIGINT}:
+            select.select([self._wake_read], [], [], POLL_S)
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._wake_read, 512)
+            if signal.SIGHUP in self._wanted:
+                self._wanted.discard(signal.SIGHUP)
+                self._take_new_config()
+            if self._local is not None:
+                self._local.poll()
+            for worker in self._workers:
+                self._keep_alive(worker)
+
+    def _keep_alive(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.process is None:
+            if now >= worker.again_at:
+                self._spawn(worker)
+            return
+        code = worker.process.poll()
+        if code is None:
+            return
+        mark_process_dead(worker.process.pid, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        lived = now - worker.started_at > LAST_BACKOFF_S
+        worker.backoff_s = FIRST_BACKOFF_S if lived else min(2 * worker.backoff_s, LAST_BACKOFF_S)
+        worker.process, worker.again_at = None, now + worker.backoff_s
+        log.error("%s ended with status %s; it starts again in %.1f s", worker.name, code, worker.backoff_s)
+
+    def _take_new_config(self) -> None:
+        try:
+            config, config_hash = self._reload()
+        except Exception as problem:
+            log.error("the configuration was not reloaded; the old one stays in force: %s", problem)
+            return
+        if (config.server, config.store, config.encoder) != (
+            self._config.server,
+            self._config.store,
+            self._config.encoder,
+        ):
+            log.warning("changes under server, store and encoder take a restart; the rest is in force now")
+        kept = {"server": self._config.server, "store": self._config.store, "encoder": self._config.encoder}
+        config = config.model_copy(update=kept)
+        self._config = with_local_url(config, self._local.url) if self._local is not None else config
+        self._hash = config_hash
+        for worker in self._workers:
+            if worker.process is not None:
+                self._tell(worker, self._brief(worker))
+
+    def _stop_workers(self) -> None:
+        living = [worker.process for worker in self._workers if worker.process is not None]
+        for process in living:
+            process.terminate()
+        deadline = time.monotonic() + self._config.server.drain_s + KILL_AFTER_S
+        for process in living:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.error("worker %d did not end in time and is killed; its open requests are recovered", process.pid)
+                process.kill()
+                process.wait()
+
+
+def _environment(metrics_dir: Path) -> dict[str, str]:
+    """A worker's environment: it finds this installation whatever the current folder holds, and no key."""
+    root = str(Path(__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    # One thread for numpy's small products: more threads only steal the cores from other workers.
+    return {**os.environ, "PYTHONPATH": path, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir), "OMP_NUM_THREADS": "1"}
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """The listening socket; workers of a run that was just killed may hold the port for a moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    deadline = time.monotonic() + BIND_S
+    while True:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            listening.listen(2048)
+            return listening
+        except OSError as error:
+            listening.close()
+            if time.monotonic() > deadline:
+                raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}; use --port for another") from error
+            time.sleep(0.1)

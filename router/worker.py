@@ -1,0 +1,152 @@
+"""A worker process: one event loop that serves the application on the supervisor's listening socket."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+import uvloop
+
+from router.app import create_app
+from router.brief import Brief
+from router.gateway import Gateway
+from router.http.protocol import make_protocol
+from router.store.place import data_dir, make_store
+from router.store.valkey import ValkeyStore
+from router.upstreams.openai import open_session
+from router.wiring import make_gateway, make_setup
+from router.workers_lock import worker_lock
+
+log = logging.getLogger(__name__)
+PUBLISH_EVERY_S = 2.0
+ORPHAN_S, SETTLE_S = 1, 5.0
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server; from the first signal on, new requests on open connections get 503."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._gateway.admission.draining = True
+        super().handle_exit(sig, frame)
+
+    def orphaned(self) -> None:
+        """The supervisor is gone, and with it the embedded store: end soon, so that the next start can recover."""
+        log.warning("the supervisor is gone; this worker ends")
+        self.config.timeout_graceful_shutdown = ORPHAN_S
+        self.handle_exit(signal.SIGTERM, None)
+
+    async def last_words(self) -> None:
+        """Wait for requests that were cancelled to settle."""
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=SETTLE_S)
+
+
+async def run(brief: Brief) -> None:
+    """Serve until told to stop; requests in flight are answered and settled first."""
+    store = make_store(brief.config.store, name=f"{brief.name}-{os.getpid()}")
+    async with open_session() as session:
+        starting = asyncio.create_task(store.start())
+        gateway = await make_gateway(
+            brief.config, config_hash=brief.config_hash, store=store, session=session, secret=brief.secret
+        )
+        await starting
+        server = _server(gateway, brief)
+
+        def reload(line: bytes) -> None:
+            fresh = Brief.load(line)
+            try:
+                gateway.setup = make_setup(
+                    fresh.config,
+                    config_hash=fresh.config_hash,
+                    encoder=gateway.encoder.encoder,
+                    session=session,
+                    secret=fresh.secret,
+                )
+            except Exception:  # the supervisor validated it; what is left must not take a serving process down
+                log.exception("the new configuration was not taken; the old one stays in force")
+                return
+            log.info("configuration %s is in force", fresh.config_hash)
+
+        _listen_to_supervisor(asyncio.get_running_loop(), reload=reload, server=server)
+        publishing = asyncio.create_task(_publish(gateway, store))
+        try:
+            await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
+        finally:
+            await server.last_words()
+            publishing.cancel()
+            await gateway.setup.deployments.aclose()
+            gateway.encoder.close()
+            await store.aclose()
+
+
+def _server(gateway: Gateway, brief: Brief) -> DrainingServer:
+    settings = brief.config.server
+    config = uvicorn.Config(
+        create_app(gateway, metrics_dir=brief.metrics_dir, version=brief.version),
+        loop="none",
+        http=make_protocol(settings.limits),
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=2048,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(settings.drain_s),
+    )
+    return DrainingServer(config, gateway)
+
+
+def _listen_to_supervisor(
+    loop: asyncio.AbstractEventLoop, *, reload: Callable[[bytes], None], server: DrainingServer
+) -> None:
+    """New configurations arrive as lines; the end of the pipe means that the supervisor is gone: drain and leave."""
+
+    def listen() -> None:
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(reload, line)
+        with contextlib.suppress(RuntimeError):  # the loop may have ended first
+            loop.call_soon_threadsafe(server.orphaned)
+
+    threading.Thread(target=listen, name="supervisor-pipe", daemon=True).start()
+
+
+async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
+    """Copy what other parts count into the series."""
+    metrics, hits, misses = gateway.metrics, 0, 0
+    while True:
+        encoder, deployments = gateway.encoder, gateway.setup.deployments
+        metrics.encoder_cache_hits.inc(encoder.hits - hits)
+        metrics.encoder_cache_misses.inc(encoder.misses - misses)
+        hits, misses = encoder.hits, encoder.misses
+        metrics.spool_rows.set(store.waiting_rows)
+        now = deployments.clock()
+        for model in gateway.setup.standing_for:
+            for endpoint in deployments.of(model):
+                metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
+        await asyncio.sleep(PUBLISH_EVERY_S)
+
+
+def main() -> None:
+    """Read the brief from standard input and serve."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    brief = Brief.load(sys.stdin.buffer.readline())
+    with worker_lock(data_dir(brief.config.store)), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run(brief))
+
+
+if __name__ == "__main__":
+    main()
