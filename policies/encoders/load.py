@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import policies
 from policies.encoders.base import Encoder, EncoderUnavailable, prepare_command
+from policies.encoders.child import module_environment, python_module
 
 GROUP = "gearshift.encoders"
 BUILT_IN = {  # name: module here, suffix of its load, is_prepared and build
@@ -56,10 +54,10 @@ def prepare_encoder(name: str, *, source: str | None = None, cache_dir: Path | N
     """
     if name not in BUILT_IN or _built_in(name, "is_prepared")(source=source, cache_dir=cache_dir):
         return
-    command = [sys.executable, "-P", "-m", "policies.encoders", "prepare", name]
+    command = [*python_module("policies.encoders"), "prepare", name]
     command += ["--source", source] if source else []
     command += ["--cache-dir", str(cache_dir)] if cache_dir else []
-    done = subprocess.run(command, env=_child_environment(), stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, env=module_environment(), stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise EncoderUnavailable(
             f"encoder {name} was not prepared; see the reason with: {prepare_command(name, source)}"
@@ -76,10 +74,3 @@ def build_encoder(name: str, *, source: str | None = None, cache_dir: Path | Non
 def _built_in(name: str, verb: str) -> Any:
     module, suffix = BUILT_IN[name]
     return getattr(import_module(f"policies.encoders.{module}"), verb + suffix)
-
-
-def _child_environment() -> dict[str, str]:
-    # -P keeps a stray policies/ of the working directory out; this puts back the one that is running.
-    here = str(Path(policies.__path__[0]).parent)
-    inherited = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([here, inherited] if inherited else [here])}
