@@ -59,6 +59,7 @@ class FakeServer:
         self._attempts: Counter[str] = Counter()
         self._numbers = itertools.count()
         self._connections: set[_Connection] = set()
+        self._changed = asyncio.Event()
 
     @property
     def port(self) -> int:
@@ -92,6 +93,16 @@ class FakeServer:
             connection.drop()
         if self._server is not None:
             await self._server.wait_closed()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something on record, e.g. ``lambda: server.requests[0].closed_early``."""
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def changed(self) -> None:
+        """The record has changed: whoever waits looks again."""
+        self._changed.set()
 
     def plan(self, method: str, path: str, headers: Mapping[str, str], raw: bytes) -> tuple[Plan, Seen | None]:
         """What to answer to a request; a model request is put on record."""
@@ -129,6 +140,7 @@ class FakeServer:
         )
         self._attempts[request_id] += 1
         self.requests.append(seen)
+        self.changed()
         return seen
 
 
@@ -164,6 +176,7 @@ class _Connection(asyncio.Protocol):
         self._server._connections.discard(self)
         if self._seen is not None and not self._seen.finished:
             self._seen.closed_early = True
+            self._server.changed()
         if self._task is not None:
             self._task.cancel()
 

@@ -13,7 +13,7 @@ class Watchdog:
     re-arming a timer for every chunk would cost more than forwarding the chunk.
     """
 
-    __slots__ = ("_expire", "_idle_at", "_idle_s", "_loop", "_timer", "_total_at")
+    __slots__ = ("_due", "_expire", "_idle_at", "_idle_s", "_loop", "_timer", "_total_at")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, timeouts: Timeouts, *, started: float, expire: Callable[[], None]
@@ -22,11 +22,14 @@ class Watchdog:
         self._idle_s = timeouts.between_chunks_s
         self._total_at = started + timeouts.total_s
         self._idle_at = started + timeouts.first_byte_s
-        self._timer: asyncio.TimerHandle | None = loop.call_at(min(self._idle_at, self._total_at), self._ring)
+        self._timer: asyncio.TimerHandle | None = None
+        self._arm()
 
     def fed(self) -> None:
-        """A chunk has arrived."""
+        """A chunk has arrived, and the next is waited for."""
         self._idle_at = self._loop.time() + self._idle_s
+        if self._idle_at < self._due:
+            self._arm()  # only after the first byte, whose deadline is longer
 
     def pause(self) -> None:
         """The reader is busy elsewhere: only the total counts until `fed` is called again."""
@@ -37,10 +40,14 @@ class Watchdog:
             self._timer.cancel()
             self._timer = None
 
+    def _arm(self) -> None:
+        self.stop()
+        self._due = min(self._idle_at, self._total_at)
+        self._timer = self._loop.call_at(self._due, self._ring)
+
     def _ring(self) -> None:
-        due = min(self._idle_at, self._total_at)
-        if self._loop.time() < due - 0.001:
-            self._timer = self._loop.call_at(due, self._ring)
+        self._timer = None
+        if self._loop.time() < min(self._idle_at, self._total_at) - 0.001:
+            self._arm()
         else:
-            self._timer = None
             self._expire()
