@@ -22,7 +22,7 @@ CHAT_PATH = "/v1/chat/completions"
 
 
 class Edge:
-    """Sends chat completions straight to the pipeline (Starlette's and FastAPI's layers cost more than routing does)."""
+    """Sends chat completions straight to the pipeline: Starlette's and FastAPI's layers cost more than routing."""
 
     def __init__(self, gateway: Gateway, api: App) -> None:
         self._gateway, self._api = gateway, api

@@ -67,7 +67,7 @@ async def understand(
 async def _before(
     sessions: Sessions, caller: Caller, chat: ChatRequest, headers: Headers, *, session: str
 ) -> Standing | None:
-    """A store that is down costs the memory here, not the answer; whether to answer is decided when the request opens."""
+    """A store that is down costs the memory here; whether to answer without it is decided when the request opens."""
     named = b"x-gearshift-session-id" in headers or bool(chat.hints.session or chat.prompt_cache_key)
     try:
         if chat.is_tool_result:

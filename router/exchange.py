@@ -25,7 +25,7 @@ from router.tenants import Caller
 
 @dataclass(slots=True)
 class Exchange:
-    """One client request from its decision to its outcome. The first block is fixed when it opens, the rest comes in."""
+    """One client request from its decision to its outcome. The first block is fixed when it opens."""
 
     ask: Ask
     request_id: str

@@ -121,13 +121,16 @@ class _Writer:
     def attention(self, x: str, prefix: str) -> str:
         heads, width = self._shape.heads, self._shape.hidden // self._shape.heads
         qkv = self.linear(x, prefix + "qkv", *self._packed_qkv(prefix, scale=width**-0.5))
-        split = self.op("Reshape", qkv, self.ints("by_head", 0, -1, 3, heads, width))[0]
-        turned = self.op("Transpose", split, perm=[2, 0, 3, 1, 4])[0]  # (3, texts, heads, n, width)
-        query, key, value = self.op("Split", turned, n_outputs=3, axis=0, num_outputs=3)
-        scores = self.op("MatMul", query, self.op("Transpose", key, perm=[0, 1, 2, 4, 3])[0])[0]
+        query, key, value = self.op("Split", qkv, n_outputs=3, axis=2, num_outputs=3)
+        by_head = self.ints("by_head", 0, 0, heads, width)
+        query, key, value = (
+            self.op("Transpose", self.op("Reshape", part, by_head)[0], perm=perm)[0]
+            for part, perm in ((query, [0, 2, 1, 3]), (key, [0, 2, 3, 1]), (value, [0, 2, 1, 3]))
+        )
+        scores = self.op("MatMul", query, key)[0]  # (texts, heads, n, n)
         mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1)[0], value)[0]
-        joined = self.op("Transpose", mixed, perm=[1, 3, 0, 2, 4])[0]  # (texts, n, 1, heads, width)
-        return self.op("Reshape", joined, self.ints("flat", 0, -1, heads * width))[0]
+        joined = self.op("Transpose", mixed, perm=[0, 2, 1, 3])[0]  # (texts, n, heads, width)
+        return self.op("Reshape", joined, self.ints("flat", 0, 0, heads * width))[0]
 
     def _packed_qkv(self, prefix: str, *, scale: float) -> tuple[Floats, Floats]:
         # One product for the three saves two activation quantisations; the query carries the softmax's 1/√width.

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 
-from policies.arms import ArmSyntaxError, parse_arm
+from policies.arms import MODES, ArmSyntaxError, parse_arm
+from policies.encoders.load import BUILT_IN as ENCODERS
 from router.config import names
 from router.config.arms import arms_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
 POLICIES = ("static", "uniform", "rules", "linear")
-ENCODERS = ("minilm", "static", "sentence-transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,10 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
     yield from _repeated_keys(config, known)
     yield from exposure(config)
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
+    for name in config.trade_offs:
+        if name in MODES or not name.isidentifier():
+            message = "is asked for as auto:<name>; name it with letters, digits and _, and not as a mode is named"
+            yield Problem(("trade_offs", name), message)
     for metric, (low, high) in config.feedback.items():
         if low >= high:
             yield Problem(("feedback", metric), f"expected [low, high] with low < high, got [{low:g}, {high:g}]")
@@ -99,7 +103,7 @@ def _deployment(path: Path, item: Deployment, *, name: str) -> Iterator[Problem]
 def _policy(config: Config, known: Known) -> Iterator[Problem]:
     policy = config.policy
     yield from _registered(("policy", "name"), policy.name, kind="policies", built_in=POLICIES)
-    yield from _registered(("encoder", "name"), config.encoder.name, kind="encoders", built_in=ENCODERS)
+    yield from _registered(("encoder", "name"), config.encoder.name, kind="encoders", built_in=tuple(ENCODERS))
     for needed, field in (("static", "arm"), ("linear", "artifact")):
         if policy.name == needed and getattr(policy, field) is None:
             yield Problem(("policy", field), f"required by the policy {needed!r}")

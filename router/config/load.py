@@ -39,15 +39,24 @@ def load_config(path: str | os.PathLike[str], *, env: Mapping[str, str] | None =
         ConfigError: Anything is wrong; its text names every problem with key path, line, expectation and remedy.
     """
     source = os.fspath(path)
+    return parse_config(_text(path, source), source=source, env=env)
+
+
+def inline_secrets(path: str | os.PathLike[str]) -> list[Path]:
+    """Where the file holds a secret itself, in place of ``${NAME}``. Raises ConfigError as `load_config`."""
+    source = os.fspath(path)
+    return resolve(read_document(_text(path, source), source=source).tree, {}).inline
+
+
+def _text(path: str | os.PathLike[str], source: str) -> str:
     try:
-        text = FilePath(path).expanduser().read_text(encoding="utf-8")
+        return FilePath(path).expanduser().read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             source, [Problem((), f"cannot be read: {error.strerror or error}; check the path")]
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(source, [Problem((), f"is not UTF-8 text (byte {error.start}); save it as UTF-8")]) from error
-    return parse_config(text, source=source, env=env)
 
 
 def parse_config(text: str, *, source: str, env: Mapping[str, str] | None = None) -> Config:

@@ -1,0 +1,123 @@
+"""What is allowed but probably not meant: warnings about a valid configuration, and what its arms would cost."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from policies.policy import ArmFacts
+from policies.prices import NANO, Usage, cost_nano_usd
+from router.config.arms import arm_table
+from router.config.problems import Problem, listed
+from router.config.schema import Config, ModelConfig
+
+TYPICAL_INPUT_TOKENS = 400  # with the arm's own expected output: what "a typical request" means in the price table
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRow:
+    """One line of the price table; ``usd_per_1k`` is None when the model has no price."""
+
+    arm: str
+    usd_per_1k: float | None
+    output_tokens: int
+    revision: str
+
+
+def arm_rows(config: Config) -> list[ArmRow]:
+    """Every arm with the USD that a thousand typical requests would cost."""
+    return [
+        ArmRow(name, _usd_per_1k(facts), facts.output_tokens, facts.revision)
+        for name, facts in arm_table(config).items()
+    ]
+
+
+def _usd_per_1k(facts: ArmFacts) -> float | None:
+    if facts.price is None:
+        return None
+    usage = Usage(input=TYPICAL_INPUT_TOKENS, output=facts.output_tokens)
+    return 1000 * cost_nano_usd(usage, facts.price) / NANO
+
+
+def warnings_of(config: Config) -> Iterator[Problem]:
+    """Everything `check` warns about that the configuration alone shows."""
+    yield from _tenants(config)
+    for name, model in config.models.items():
+        yield from _price(name, model)
+    if len(arm_table(config)) == 1:
+        yield Problem(("models",), "one arm only: there is nothing to choose between, and nothing will be learned")
+    yield from _files(config)
+
+
+def _tenants(config: Config) -> Iterator[Problem]:
+    any_key = any(tenant.keys for tenant in config.tenants.values())
+    for name, tenant in config.tenants.items():
+        if tenant.explore == 0:
+            remedy = "set it to 0.02, say, to be able to compare policies on the log"
+            yield Problem(("tenants", name, "explore"), f"0: nothing can be evaluated off-policy; {remedy}")
+        if any_key and not tenant.keys:
+            yield Problem(
+                ("tenants", name, "keys"), "none, while other tenants have keys: nobody can act as this tenant"
+            )
+    keyless = [name for name, tenant in config.tenants.items() if not tenant.keys]
+    if not any_key and len(keyless) > 1:
+        yield Problem(("tenants",), f"without keys only the first is ever used ({keyless[0]}); give the others keys")
+
+
+def _price(name: str, model: ModelConfig) -> Iterator[Problem]:
+    if model.price is not None:
+        return
+    known = _litellm_prices(name, model)
+    about = f"litellm's table has {known}; " if known else ""
+    remedy = "set it (USD per million tokens), or {input: 0, output: 0} if it is free"
+    yield Problem(
+        ("models", name, "price"), f"unknown: costs are not counted, and no trade-off applies; {about}{remedy}"
+    )
+
+
+def _litellm_prices(name: str, model: ModelConfig) -> str:
+    """The price in the table an installed litellm carries, as it would stand in YAML; the package is not imported."""
+    spec = find_spec("litellm")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        file = Path(folder) / "model_prices_and_context_window_backup.json"
+        if not file.is_file():
+            continue
+        table: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        for key in (name, *(item.model for item in model.deployments if item.model)):
+            entry = table.get(key) or table.get(key.rpartition("/")[2])
+            if entry and "input_cost_per_token" in entry and "output_cost_per_token" in entry:
+                usd = [round(1e6 * float(entry[f"{kind}_cost_per_token"]), 6) for kind in ("input", "output")]
+                return f"{{input: {usd[0]:g}, output: {usd[1]:g}}}"
+    return ""
+
+
+def _files(config: Config) -> Iterator[Problem]:
+    artifact = config.policy.artifact
+    if artifact is not None and not Path(artifact).expanduser().is_dir():
+        yield Problem(("policy", "artifact"), f"no directory {artifact!r} here; train one, or correct the path")
+
+
+def encoder_warnings(config: Config) -> Iterator[Problem]:
+    """Whether the encoder's files are there; opens it, which takes half a second."""
+    from policies.encoders.base import EncoderUnavailable
+    from policies.encoders.load import load_encoder
+
+    try:
+        load_encoder(config.encoder.name, source=config.encoder.source)
+    except EncoderUnavailable as error:
+        yield Problem(("encoder", "name"), f"{config.encoder.name} cannot be opened yet: {error}")
+
+
+def local_warnings(config: Config) -> Iterator[Problem]:
+    """Whether the packages of the built-in model are there, if it is used."""
+    from router.local_model_server import LocalModelMissing, find_weights
+
+    names = [n for n, m in config.models.items() if any(item.upstream == "local" for item in m.deployments)]
+    if not names:
+        return
+    try:
+        find_weights()
+    except LocalModelMissing as error:
+        yield Problem(("models", listed(names)), str(error))
