@@ -9,6 +9,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from policies.records import STATUSES
 from router.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +62,14 @@ def test_every_label_of_a_query_belongs_to_its_series(exposed: dict[str, set[str
         grouped = {label.strip() for labels in GROUPING.findall(expression) for label in labels.split(",")}
         unknown += [f"{label}: {expression}" for label in (matched | grouped) - known]
     assert unknown == []
+
+
+def test_every_status_a_query_selects_is_one_that_requests_end_with() -> None:
+    selected = {
+        value for e in expressions() for text in re.findall(r'status!?[=~]+"([^"]*)"', e) for value in text.split("|")
+    }
+    assert selected
+    assert selected <= set(STATUSES)
 
 
 def test_parentheses_and_braces_of_every_query_close() -> None:
