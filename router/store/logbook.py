@@ -8,6 +8,7 @@ import orjson
 
 from policies.archive_schema import ROWS, read_log
 from router.store.archive import KINDS, entry, readable
+from router.store.base import StoreUnavailable
 from router.store.keys import SHARDS, log_key
 
 if TYPE_CHECKING:
@@ -58,15 +59,17 @@ def read_requests(store_url: str, directory: Path, *, since: float | None = None
     """Every request of the log once, by shard and in the order they began; an open one has status ``open``.
 
     Raises:
-        redis.RedisError: The store failed.
+        StoreUnavailable: The store cannot be read.
     """
     import redis
 
-    with redis.Redis.from_url(store_url, socket_timeout=30) as client:
-        live = read_live(client, since=since)
+    try:
+        with redis.Redis.from_url(store_url, socket_timeout=30) as client:
+            live = read_live(client, since=since)
+    except redis.RedisError as error:
+        raise StoreUnavailable(f"the store cannot be read: {error}") from error
     for table in read_log(directory, since=since, live=live):
-        without = [name for name in ("embedding", "features") if name in table.column_names]
-        for row in table.drop_columns(without).to_pylist():
+        for row in table.drop_columns(["embedding", "features"]).to_pylist():
             yield line(row)
 
 

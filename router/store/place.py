@@ -1,5 +1,6 @@
 """Where a configuration's store is, and how each kind of process comes to it."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ from router.config.schema import StoreConfig
 from router.store.base import StoreUnavailable
 from router.store.embedded import EmbeddedValkey, embedded_url, is_answering
 from router.store.valkey import StoreOptions, ValkeyStore
+from router.workers_lock import wait_for_workers
 
 EMBEDDED = "embedded"
+EARLIER_WORKERS_S = 40.0  # a worker whose supervisor is gone drains first
 
 
 def data_dir(config: StoreConfig) -> Path:
@@ -47,7 +50,8 @@ async def recover_embedded(config: StoreConfig) -> int:
 
 @contextmanager
 def open_store_for_cli(config: StoreConfig) -> Iterator[str]:
-    """The URL of a store that answers. With the gateway down, an embedded one is started for as long as this lasts.
+    """The URL of a store that answers. With the gateway down, an embedded one is started for as long as this lasts,
+    and what the gateway left open is closed as `unknown_after_crash`.
 
     Raises:
         StoreUnavailable: It cannot be reached or started, or there is no data directory yet.
@@ -59,4 +63,7 @@ def open_store_for_cli(config: StoreConfig) -> Iterator[str]:
     if not directory.is_dir():
         raise StoreUnavailable(f"{directory} does not exist: no gateway has run with this store.dir yet")
     with EmbeddedValkey(directory) as server:
+        # The directory is ours alone: whatever is still open will never end, and rows in a spool are due.
+        if wait_for_workers(directory, wait_s=EARLIER_WORKERS_S):
+            asyncio.run(recover_embedded(config))
         yield server.url
