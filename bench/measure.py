@@ -115,7 +115,8 @@ def busiest(bench: Bench, it: Running, gateway: Gateway, work: Workload) -> tupl
         shares.append(made.late / made.total if made.total else 0.0)
         if shares[-1] <= LATE_SHARE_ALLOWED:
             break
-    return connections, {"connections": float(connections), "late_share_c16": shares[0]}
+    figures = {"connections": float(connections)}
+    return connections, figures | ({"late_share_c16": shares[0]} if isinstance(gateway, Gearshift) else {})
 
 
 def cpu_and_rate(bench: Bench, it: Running, work: Workload, *, connections: int) -> Figures:

@@ -19,9 +19,9 @@ class Table:
 
 
 def number(value: float) -> str:
-    """Three significant digits, never an exponent."""
-    if value == 0:
-        return "0"
+    """Three significant digits, never an exponent; a small whole number as it is."""
+    if value == int(value) and abs(value) < 1000:
+        return str(int(value))
     size = abs(value)
     digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
     return f"{value:,.{digits}f}"
@@ -31,7 +31,7 @@ def with_spread(figure: Spread | None) -> str:
     """Median, and the extremes when more than one round was run."""
     if figure is None:
         return "–"
-    if figure.rounds == 1:
+    if figure.low == figure.high:
         return number(figure.median)
     return f"{number(figure.median)} ({number(figure.low)}–{number(figure.high)})"
 
@@ -44,7 +44,7 @@ def verdict(dearer: Spread | None) -> str:
         low, high, word, middle = dearer.low, dearer.high, "less", dearer.median
     else:
         low, high, word, middle = 1 / dearer.high, 1 / dearer.low, "more", 1 / dearer.median
-    extremes = f" ({number(low)}–{number(high)})" if dearer.rounds > 1 else ""
+    extremes = f" ({number(low)}–{number(high)})" if low != high else ""
     return f"{number(middle)}x {word}{extremes}"
 
 

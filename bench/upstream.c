@@ -29,10 +29,8 @@ typedef struct {
     int fd, wants_usage, watches_out;
     int paced_index, paced_left, paced_size; /* place in `paced` or -1; events still to send, of how many */
     uint64_t due_ns;
-    char *in;
-    size_t in_len, in_cap;
-    char *out;
-    size_t out_len, out_cap, out_at;
+    char *in, *out;
+    size_t in_len, in_cap, out_len, out_cap, out_at;
 } Conn;
 
 static Conn *paced[MAX_FDS];
@@ -68,8 +66,7 @@ static void put(Conn *c, const char *data, size_t n) {
         c->out = realloc(c->out, c->out_cap);
         if (!c->out) abort();
     }
-    memcpy(c->out + c->out_len, data, n);
-    c->out_len += n;
+    memcpy(c->out + c->out_len, data, n), c->out_len += n;
 }
 
 static void put_event(Conn *c, const char *event, size_t n) { /* one SSE event as one HTTP chunk */
@@ -102,8 +99,7 @@ static void arm_timer(void) {
 
 static void stop_pacing(Conn *c) {
     if (c->paced_index < 0) return;
-    paced[c->paced_index] = paced[--n_paced];
-    paced[c->paced_index]->paced_index = c->paced_index;
+    paced[c->paced_index] = paced[--n_paced], paced[c->paced_index]->paced_index = c->paced_index;
     c->paced_index = -1;
 }
 
@@ -115,8 +111,7 @@ static void drop(Conn *c) {
 
 static void watch(Conn *c, int out) {
     struct epoll_event e = {.events = EPOLLIN | (out ? EPOLLOUT : 0), .data.ptr = c};
-    c->watches_out = out;
-    epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
+    c->watches_out = out, epoll_ctl(ep, EPOLL_CTL_MOD, c->fd, &e);
 }
 
 static int flush(Conn *c) { /* 0: the peer is gone */
@@ -160,8 +155,7 @@ static void answer(Conn *c, const char *head, const char *body) {
         c->paced_index = n_paced, paced[n_paced++] = c, n_paced_served++;
         return arm_timer();
     }
-    n_burst++;
-    put_event(c, ROLE, sizeof ROLE - 1);
+    n_burst++, put_event(c, ROLE, sizeof ROLE - 1);
     for (int i = 0; i < n; i++) put_event(c, WORD, sizeof WORD - 1);
     put_tail(c);
 }
@@ -178,10 +172,8 @@ static int serve(Conn *c) {
         if (length) body_len = (size_t)atol(length + 16);
         if (strcasestr(c->in, "\ntransfer-encoding:") || body_len > MAX_BODY) return 0;
         if (c->in_len < head_len + body_len) return *end = '\r', 1;
-        char after = c->in[head_len + body_len];
-        c->in[head_len + body_len] = 0;
-        answer(c, c->in, c->in + head_len);
-        c->in[head_len + body_len] = after;
+        char *after = c->in + head_len + body_len, kept = *after;
+        *after = 0, answer(c, c->in, c->in + head_len), *after = kept;
         c->in_len -= head_len + body_len;
         memmove(c->in, c->in + head_len + body_len, c->in_len);
         if (!flush(c)) return 0;
@@ -245,8 +237,7 @@ int main(int argc, char **argv) {
     timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL}, events[256];
     epoll_ctl(ep, EPOLL_CTL_ADD, listener, &e);
-    e.data.ptr = &timer;
-    epoll_ctl(ep, EPOLL_CTL_ADD, timer, &e);
+    e.data.ptr = &timer, epoll_ctl(ep, EPOLL_CTL_ADD, timer, &e);
     for (;;) {
         int n = epoll_wait(ep, events, 256, -1), timer_fired = 0;
         if (n < 0 && errno != EINTR) return perror("upstream: epoll_wait"), 1;

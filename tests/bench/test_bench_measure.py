@@ -71,7 +71,7 @@ def test_a_real_proxy_gets_every_figure(upstream: FakeUpstream, core: int) -> No
     # No CPU figure here: over so few requests it may round to no tick at all.
     wanted = {"rps", "p50_ms", "p99_ms", "rss_mb", "ready_s", "first_answer_s", "paced_alone_share", "requests"}
     assert {name for name in wanted if figures[name] <= 0} == set()
-    assert {"cpu_ms", "cpu_store_ms", "burst_us_per_event", "added_p50_ms", "late_share_c16"} <= figures.keys()
+    assert {"cpu_ms", "cpu_store_ms", "burst_us_per_event", "added_p50_ms", "connections"} <= figures.keys()
     assert figures["half_rps"] == pytest.approx(figures["rps"] / 2)
 
 
