@@ -88,7 +88,7 @@ def load_artifact(folder: Path | str, *, encoder: Encoder | None) -> Artifact:
     """Read and check an artifact.
 
     Raises:
-        ArtifactError: Missing, of an unknown or newer format, changed since it was saved, or with files it may not hold.
+        ArtifactError: Missing, of an unknown or newer format, changed since it was saved, or with unexpected files.
         PolicyMismatch: Encoder or features are not those it was fitted with.
     """
     from safetensors import SafetensorError
@@ -151,15 +151,16 @@ def _read(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__
-        raise ArtifactError(f"{file}: {reason}; policy.artifact must name a folder written by `gearshift train`") from problem
+        raise ArtifactError(f"{file}: {reason}; name a folder written by `gearshift train`") from problem
 
 
 def _checked_manifest(raw: bytes, place: Path) -> dict[str, Any]:
     try:
-        manifest = orjson.loads(raw)
+        read = orjson.loads(raw)
     except ValueError as problem:
         raise ArtifactError(f"{place / MANIFEST}: not JSON ({problem}); train it again") from problem
-    version = manifest.get("format") if isinstance(manifest, dict) else None
+    manifest: dict[str, Any] = read if isinstance(read, dict) else {}
+    version = manifest.get("format")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise ArtifactError(f"{place / MANIFEST}: format {version!r} is unknown; train it again")
     if version > FORMAT:
@@ -173,18 +174,18 @@ def _checked_files(files: Mapping[str, Any], place: Path) -> dict[str, bytes]:
     """Contents of every listed file, after its hash; what is hashed is what is used."""
     unexpected = sorted(entry.name for entry in place.iterdir() if entry.name not in files and entry.name != MANIFEST)
     if unexpected:
-        raise ArtifactError(f"{place}: holds {unexpected[0]!r}, which its manifest does not list; remove it or train again")
+        raise ArtifactError(f"{place}: holds {unexpected[0]!r}, which its manifest does not list; remove it")
     contents = {}
     for name, facts in files.items():
         contents[name] = _read(place / name)
         if hashlib.sha256(contents[name]).hexdigest() != facts.get("sha256"):
-            raise ArtifactError(f"{place / name}: its hash is not the manifest's; it was damaged or changed: train it again")
+            raise ArtifactError(f"{place / name}: its hash is not the manifest's: damaged or changed; train it again")
     return contents
 
 
 def _check_inputs(artifact: Artifact, probes: NDArray[Any], *, place: Path, encoder: Encoder | None) -> None:
     if artifact.features_id != FEATURES_ID:
-        raise PolicyMismatch(f"{place}: fitted on features {artifact.features_id}, these are {FEATURES_ID}; train it again")
+        raise PolicyMismatch(f"{place}: fitted on features {artifact.features_id}, not {FEATURES_ID}; train it again")
     if encoder is None or encoder.encoder_id != artifact.encoder_id:
         ours = "there is none" if encoder is None else f"this one is {encoder.encoder_id}"
         raise PolicyMismatch(

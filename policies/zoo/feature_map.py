@@ -6,7 +6,7 @@ k-nearest-neighbours does, far from every landmark it falls back to the mean, an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ class FeatureMap:
         projection: Orthonormal columns, shape (dim, k), k ≤ 64.
         landmarks: In the projected space, shape (m, k).
         gamma: Of the kernel exp(−γ·distance²).
-        lexical_mean / lexical_scale: Shape (n_features,); the scale holds the weight of lexical features in the ridge.
+        lexical_mean / lexical_sd: Of the training queries, shape (n_features,).
+        lexical_weight: φ of a lexical feature one standard deviation off; what it weighs against the kernel's 1.
         near / far: Distances to the nearest landmark up to which a query counts as familiar, and from which as far.
     """
 
@@ -35,63 +36,69 @@ class FeatureMap:
     landmarks: Floats
     gamma: float
     lexical_mean: Floats
-    lexical_scale: Floats
+    lexical_sd: Floats
+    lexical_weight: float
     near: float
     far: float
+    landmark_squares: Floats = field(init=False)  # computed once: they are read for every query
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "landmark_squares", np.einsum("ij,ij->i", self.landmarks, self.landmarks))
 
     @property
     def n_outputs(self) -> int:
-        return self.landmarks.shape[0] + self.lexical_mean.shape[0]
+        return int(self.landmarks.shape[0] + self.lexical_mean.shape[0])
 
     def __call__(self, embeddings: Floats, lexical: Floats) -> tuple[Floats, Floats]:
         """φ of shape (n, n_outputs) and the distance of each row to the nearest landmark, shape (n,)."""
         centred = embeddings - self.centre
         projected = centred @ self.projection
-        squared = (
-            (projected * projected).sum(axis=1)[:, None]
-            + (self.landmarks * self.landmarks).sum(axis=1)
-            - 2.0 * (projected @ self.landmarks.T)
-        )
-        squared = np.maximum(squared, 0.0)
+        length = np.einsum("ij,ij->i", projected, projected)
+        squared = projected @ self.landmarks.T
+        squared *= -2.0
+        squared += self.landmark_squares
+        squared += length[:, None]
+        np.maximum(squared, 0.0, out=squared)
         # What the projection drops also tells strangers apart; landmarks are means, which have little of it.
-        dropped = (centred * centred).sum(axis=1) - (projected * projected).sum(axis=1)
+        dropped = np.einsum("ij,ij->i", centred, centred) - length
         distance = np.sqrt(np.maximum(squared.min(axis=1) + dropped, 0.0))
-        scaled = (lexical - self.lexical_mean) / self.lexical_scale
-        limit = CLIP * self.weight
-        phi = np.concatenate([np.exp(-self.gamma * squared), np.clip(scaled, -limit, limit)], axis=1)
-        return phi.astype(np.float32), distance.astype(np.float32)
-
-    weight: float = 1.0  # of one standard deviation of a lexical feature
+        phi = np.empty((len(embeddings), self.n_outputs), np.float32)
+        m = len(self.landmarks)
+        np.exp(np.multiply(squared, -self.gamma, out=squared), out=phi[:, :m])
+        standard = (lexical - self.lexical_mean) / self.lexical_sd
+        np.multiply(np.minimum(np.maximum(standard, -CLIP), CLIP), self.lexical_weight, out=phi[:, m:])
+        return phi, distance
 
     def familiarity(self, distance: Floats) -> Floats:
-        """1 for queries like the training ones, falling to 1/e at ``far`` and on to 0: how much of a prediction to keep."""
+        """How much of a prediction to keep: 1 up to ``near``, 1/e at ``far``, then on to 0."""
         beyond = np.maximum(distance - self.near, 0.0) / max(self.far - self.near, 1e-9)
-        return np.exp(-(beyond**2)).astype(np.float32)
+        kept: Floats = np.exp(-(beyond * beyond), dtype=np.float32)
+        return kept
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """As named arrays, for an artifact."""
-        numbers = np.array([self.gamma, self.near, self.far, self.weight], dtype=np.float64)
+        numbers = np.array([self.gamma, self.near, self.far, self.lexical_weight], dtype=np.float64)
         return {
             "map.centre": self.centre,
             "map.projection": self.projection,
             "map.landmarks": self.landmarks,
             "map.lexical_mean": self.lexical_mean,
-            "map.lexical_scale": self.lexical_scale,
+            "map.lexical_sd": self.lexical_sd,
             "map.numbers": numbers,
         }
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> "FeatureMap":
         """The inverse of ``tensors``."""
-        gamma, near, far, weight = (float(value) for value in tensors["map.numbers"])
+        gamma, near, far, lexical_weight = (float(value) for value in tensors["map.numbers"])
         return cls(
             centre=tensors["map.centre"],
             projection=tensors["map.projection"],
             landmarks=tensors["map.landmarks"],
             gamma=gamma,
             lexical_mean=tensors["map.lexical_mean"],
-            lexical_scale=tensors["map.lexical_scale"],
+            lexical_sd=tensors["map.lexical_sd"],
             near=near,
             far=far,
-            weight=weight,
+            lexical_weight=lexical_weight,
         )
