@@ -1,4 +1,4 @@
-"""Keeps the built-in model's process alive: started at once, ready later, restarted when it dies, ended with the gateway."""
+"""Keeps the built-in model alive: started at once, ready later, restarted when it dies, stopped at the end."""
 
 import contextlib
 import os
@@ -36,8 +36,7 @@ class LocalModel:
 
     Attributes:
         url: OpenAI base URL; fixed from construction on, through restarts, so workers can be told before it answers.
-        state: ``loading`` until it answers, ``failed`` with a ``reason`` when it cannot (a package is missing) or between
-            restarts.
+        state: ``loading`` until it answers; ``failed``, with a ``reason``, when it cannot or between restarts.
         reason: Why it is not ready, for people; empty when ready.
     """
 

@@ -44,7 +44,7 @@ def find_weights() -> Path:
 
 
 def start_engine(weights: Path, *, port: int, threads: int) -> Any:
-    """The running llama.cpp server; returns when it answers. Raises RuntimeError if the port or the file is unusable."""
+    """The running llama.cpp server; returns when it answers. Raises RuntimeError: the port or file is unusable."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()

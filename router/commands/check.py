@@ -129,8 +129,8 @@ def _in_words(kind: str, status: int) -> str:
 def as_data(report: Report) -> dict[str, Any]:
     """The report as plain values."""
 
-    def rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
-        return [{"path": dotted(item.path), "message": item.message} for item in problems]
+    def rows(problems: Iterable[Problem]) -> list[dict[str, str | int | None]]:
+        return [{"path": dotted(item.path), "line": item.line, "message": item.message} for item in problems]
 
     return {
         "source": report.source,
@@ -162,7 +162,7 @@ def show(report: Report) -> None:
         console.print(f"[{colour}]{probe.state}[/] {escape(probe.deployment)}: {escape(probe.detail)}")
     for kind, colour, problems in (("warning", "yellow", report.warnings), ("error", "red", report.errors)):
         for item in problems:
-            console.print(f"[{colour}]{kind}[/] {escape(dotted(item.path) or 'file')}: {escape(item.message)}")
+            console.print(f"[{colour}]{kind}[/] {escape(item.place)}: {escape(item.message)}")
     failed = sum(probe.state == "failed" for probe in report.probes)
     counts = f"{len(report.errors)} errors, {failed} unreachable, {len(report.warnings)} warnings"
     console.print(f"{escape(report.source)}: {'ok' if report.ok else '[red]not usable as it is[/]'} ({counts})")

@@ -35,12 +35,10 @@ def command(
 def decided(
     body: dict[str, Any], *, config_path: Path | None, base_url: str | None, tenant: str | None, api_key: str | None
 ) -> dict[str, Any]:
-    """The decision of a running gateway if one is named or found, else of a router built here from the configuration."""
+    """A running gateway's decision if one is named or found, else that of a router built here from the configuration."""
     if base_url is not None:
         if tenant is not None and api_key is None:
-            raise CommandError(
-                "--tenant: a running gateway knows a tenant by its key; give --api-key or leave out --base-url"
-            )
+            raise CommandError("--tenant: a running gateway knows tenants by their keys; give --api-key in its place")
         return LiveGateway(base_url, api_key=api_key).post("/v1/decide", body).body
     config = configuration(config_path)
     running = LiveGateway(f"http://{_reachable(config.server.host)}:{config.server.port}", api_key=api_key)

@@ -1,5 +1,6 @@
 """Mistakes no single field can show: names that must exist, settings that exclude or need each other."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -46,8 +47,8 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
     yield from exposure(config)
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
     for name in config.trade_offs:
-        if name in MODES or not name.isidentifier():
-            message = "is asked for as auto:<name>; name it with letters, digits and _, and not as a mode is named"
+        if name in MODES or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            message = "is asked for as auto:<name>; name it with letters, digits, _ and -, and not as a mode is named"
             yield Problem(("trade_offs", name), message)
     for metric, (low, high) in config.feedback.items():
         if low >= high:

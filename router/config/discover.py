@@ -1,4 +1,4 @@
-"""A configuration from what is there: provider keys in the environment, model servers on this machine, the local model."""
+"""A configuration from what is there: provider keys in the environment, local model servers, the built-in model."""
 
 import http.client
 import json
@@ -122,11 +122,12 @@ def _announce(found: list[Found], config: Config, console: "Console | None") -> 
         from rich.console import Console
 
         console = Console(stderr=True)
-    console.print("No configuration given; using what is here:", highlight=False)
-    for source in found:
-        console.print(f"  {source.source}: {', '.join(source.models)}", highlight=False, markup=False)
+    lines = ["No configuration given; using what is here:"]
+    lines += [f"  {source.source}: {', '.join(source.models)}" for source in found]
     if LOCAL in config.models:
-        warning = "It is tiny (135 million parameters): real answers, often wrong. Set OPENAI_API_KEY or the like for better ones."
-        console.print(f"  {warning}", highlight=False)
+        lines.append(
+            "  It is tiny (135 million parameters): real answers, often wrong. Set OPENAI_API_KEY, say, for better."
+        )
     arms = [arm.name for name, model in config.models.items() for arm in arms_of(name, model)]
-    console.print(f"  {len(arms)} arms: {', '.join(arms)}", highlight=False, markup=False)
+    lines.append(f"  {len(arms)} arms: {', '.join(arms)}")
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

@@ -91,7 +91,8 @@ def build_config(
     found += [item for item in salvaged.problems if item.path not in places]
     if salvaged.config is not None:
         config = _completed(salvaged.config)
-        found += inconsistencies(config, _known(filled, salvaged.dropped, resolved.unset))
+        across = inconsistencies(config, _known(filled, salvaged.dropped, resolved.unset))
+        found += [item for item in across if item.path not in places]
         if not found:
             return config
     hidden = [Problem(item.path, masked(item.message, resolved.values)) for item in found]

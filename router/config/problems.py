@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Path = tuple[str | int, ...]
 
@@ -13,6 +13,13 @@ class Problem:
 
     path: Path
     message: str
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Key path, and the line if it is known: ``tenants.default.trade_off (line 12)``."""
+        name = dotted(self.path) or "file"
+        return name if self.line is None else f"{name} (line {self.line})"
 
 
 class ConfigError(Exception):
@@ -24,11 +31,10 @@ class ConfigError(Exception):
     """
 
     def __init__(self, source: str, problems: Iterable[Problem], *, lines: Mapping[Path, int] | None = None) -> None:
-        known = lines or {}
-        ordered = sorted(dict.fromkeys(problems), key=lambda problem: line_of(problem.path, known) or 0)
-        self.source, self.problems = source, tuple(ordered)
+        placed = [replace(item, line=line_of(item.path, lines or {})) for item in dict.fromkeys(problems)]
+        self.source, self.problems = source, tuple(sorted(placed, key=lambda item: item.line or 0))
         count = f"{len(self.problems)} problem" + ("" if len(self.problems) == 1 else "s")
-        rows = [f"  {written(p.path, line_of(p.path, known))}: {p.message}" for p in self.problems]
+        rows = [f"  {item.place}: {item.message}" for item in self.problems]
         super().__init__("\n".join([f"{source}: {count}", *rows]))
 
 
@@ -47,11 +53,6 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def written(path: Path, line: int | None) -> str:
-    place = dotted(path) or "file"
-    return place if line is None else f"{place} (line {line})"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -63,7 +63,8 @@ def test_it_really_answers(model: LocalModel) -> None:
 def test_logprobs_are_what_it_declares(model: LocalModel) -> None:
     answer = post(model.url, messages=question("Say hello."), max_tokens=2, logprobs=True, top_logprobs=2)
     first = answer["choices"][0]["logprobs"]["content"][0]
-    assert first["logprob"] <= 0 and len(first["top_logprobs"]) == 2
+    assert first["logprob"] <= 0
+    assert len(first["top_logprobs"]) == 2
 
 
 def test_a_json_schema_is_kept(model: LocalModel) -> None:
@@ -93,9 +94,11 @@ def test_killed_it_comes_back_under_the_same_url(model: LocalModel) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wait_until(model, "failed")
-    assert "SIGKILL" in model.reason and "next start in" in model.reason
+    assert "SIGKILL" in model.reason
+    assert "next start in" in model.reason
     wait_until(model, "ready")
-    assert model.url == url and model.pid != pid
+    assert model.url == url
+    assert model.pid != pid
     assert post(url, messages=question("Hi"), max_tokens=1)["choices"]
 
 
@@ -108,7 +111,8 @@ def test_a_start_that_fails_is_told_and_tried_again_ever_later() -> None:
         wait_until(local, "failed")
         assert "no such file" in local.reason
         waits.append(float(local.reason.rsplit(" ", 2)[1]))
-        assert local.poll() == "failed" and local.pid is None  # not before its time
+        assert local.poll() == "failed"
+        assert local.pid is None
         now[0] += waits[-1]
         assert local.poll() == "loading"
     local.stop()
@@ -167,4 +171,5 @@ def test_stop_ends_the_process_and_is_idempotent() -> None:
     assert pid is not None
     local.stop()
     local.stop()
-    assert not psutil.pid_exists(pid) and local.state == "stopped"
+    assert not psutil.pid_exists(pid)
+    assert local.state == "stopped"
