@@ -91,7 +91,7 @@ def tokens_of(text: str) -> list[str]:
 def usage_of(body: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Token counts of a chat answer: words, plus 4 for each message of the request."""
     asked = body.get("messages") or []
-    prompt = sum(len(tokens_of(_text(message.get("content")))) + 4 for message in asked)
+    prompt = sum(len(tokens_of(text_of(message.get("content")))) + 4 for message in asked)
     reasoning = sum(len(tokens_of(message.get("reasoning_content") or "")) for message in messages)
     completion = reasoning + sum(_completion_tokens(message) for message in messages)
     return {
@@ -159,7 +159,8 @@ def _head(body: Mapping[str, Any], request_id: str, kind: str) -> dict[str, Any]
     return {"id": f"fake-{request_id}", "object": kind, "created": CREATED, "model": body.get("model")}
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
+    """The text of a message's content, given as a string or as parts."""
     if isinstance(content, list):
         return " ".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""
@@ -188,7 +189,7 @@ def _own_text(body: Mapping[str, Any], index: int) -> str:
     if form.get("type") == "json_object":
         return '{"answer": "fake"}'
     messages = body.get("messages") or [{}]
-    asked = len(tokens_of(_text(messages[-1].get("content"))))
+    asked = len(tokens_of(text_of(messages[-1].get("content"))))
     return f"This is scripted answer {index + 1} of {body.get('model')} to a message of {asked} words."
 
 

@@ -23,9 +23,10 @@ DONE = b"data: [DONE]\n\n"
 class LiteLLMMissing(UpstreamError):
     """litellm is not installed; every other upstream works without it."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, module: str = "litellm") -> None:
         super().__init__(upstream, "connect", reached=False)
-        self.args = (f"upstream {upstream!r} needs litellm, which is not installed: {INSTALL}",)
+        remedy = INSTALL if module == "litellm" else f"pip install {module} (litellm asks for it here)"
+        self.args = (f"upstream {upstream!r} needs {module}, which is not installed: {remedy}",)
 
 
 class LiteLLMUpstream:
@@ -135,6 +136,9 @@ def load_litellm() -> ModuleType:
 
 def from_litellm(upstream: str, error: Exception) -> UpstreamError:
     """A litellm exception as ours: by its status, the provider's words only for the client's own mistakes."""
+    missing = _missing_module(error)
+    if missing is not None:
+        return LiteLLMMissing(upstream, missing)
     status = getattr(error, "status_code", None)
     if not isinstance(status, int):
         return UpstreamError(upstream, "garbage", retryable=True)
@@ -152,6 +156,15 @@ def from_litellm(upstream: str, error: Exception) -> UpstreamError:
         retry_after_s=retry_after_s(headers.get("retry-after")),
         client_error=_own_mistake(error) if status in HANDED_ON else None,
     )
+
+
+def _missing_module(error: BaseException | None) -> str | None:
+    """The SDK imports some helpers only when a request needs them, and dresses the failure as a connection error."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError):
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _own_mistake(error: Exception) -> dict[str, Any] | None:

@@ -1,0 +1,131 @@
+"""litellm behind our interface: really called, through its `openai/` provider, where it is installed."""
+
+import importlib.util
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from router.config.schema import Deployment, Timeouts
+from router.upstreams.base import Call, UpstreamError
+from router.upstreams.fake import FakeServer
+from router.upstreams.litellm import LiteLLMMissing, LiteLLMUpstream
+
+HERE = importlib.util.find_spec("litellm") is not None
+# litellm 1.106 imports `mcp` as soon as a request has tools, and does not declare it.
+MCP = importlib.util.find_spec("mcp") is not None
+needs_litellm = pytest.mark.skipif(not HERE, reason="litellm is not installed: pip install 'gearshift[litellm]'")
+# The SDK and its own dependencies warn about themselves.
+quiet = pytest.mark.filterwarnings("ignore")
+pytestmark = [needs_litellm, quiet, pytest.mark.slow]
+PATIENT = Timeouts()
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    async with FakeServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def upstream(server: FakeServer) -> AsyncIterator[LiteLLMUpstream]:
+    upstream = LiteLLMUpstream("m#0", Deployment(upstream="litellm", base_url=server.base_url, api_key="k"))
+    yield upstream
+    await upstream.aclose()
+
+
+def call(*, stream: bool = False, fake: dict[str, Any] | None = None, **more: Any) -> Call:
+    body = {"model": "openai/m", "messages": [{"role": "user", "content": "hi"}], "stream": stream, **more}
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    if fake:
+        body["extra_body"] = {"fake": fake}
+    return Call(body=body, raw=b"", stream=stream, request_id="req-1")
+
+
+@pytest.mark.asyncio
+async def test_a_plain_answer_is_openai_json(server: FakeServer, upstream: LiteLLMUpstream) -> None:
+    answer = orjson.loads(await (await upstream.send(call(), PATIENT)).read())
+    assert answer["choices"][0]["message"]["content"].startswith("This is scripted answer")
+    assert answer["usage"]["completion_tokens"] > 0
+    assert server.requests[0].request_id == "req-1"
+
+
+@pytest.mark.asyncio
+async def test_a_stream_is_openai_events_with_usage(upstream: LiteLLMUpstream) -> None:
+    reply = await upstream.send(call(stream=True), PATIENT)
+    events = [chunk async for chunk in reply.chunks()]
+    assert events[-1] == b"data: [DONE]\n\n"
+    parsed = [orjson.loads(event[6:]) for event in events[:-1]]
+    text = "".join(c["delta"].get("content") or "" for e in parsed for c in e["choices"])
+    assert text.startswith("This is scripted answer")
+    assert [event["usage"]["completion_tokens"] > 0 for event in parsed if event.get("usage")] == [True]
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(not MCP, reason="mcp is not installed; litellm asks for it when a request has tools")
+async def test_a_tool_call_survives(upstream: LiteLLMUpstream) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    answer = orjson.loads(await (await upstream.send(call(tools=[tool]), PATIENT)).read())
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "f"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("fault", "status", "retryable", "handed_on"),
+    [
+        *(("status_400", 400, False, True), ("status_401", 401, False, False), ("status_404", 404, False, True)),
+        *(("status_429", 429, True, True), ("status_500", 500, True, False), ("status_503", 503, True, False)),
+    ],
+)
+async def test_a_providers_error_keeps_its_status_and_is_tried_once(
+    server: FakeServer, upstream: LiteLLMUpstream, fault: str, status: int, retryable: bool, handed_on: bool
+) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(call(fake={"fault": fault}), PATIENT)
+    error = caught.value
+    assert (error.status, error.retryable, error.client_error is not None) == (status, retryable, handed_on)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_hanging_provider_is_a_timeout(upstream: LiteLLMUpstream) -> None:
+    await upstream.probe()
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(call(fake={"fault": "hang_before_status"}), Timeouts(first_byte_s=0.2))
+    assert caught.value.kind == "timeout"
+
+
+@pytest.mark.asyncio
+async def test_a_cut_stream_never_ends_in_done(upstream: LiteLLMUpstream) -> None:
+    reply = await upstream.send(call(stream=True, fake={"fault": "cut_after_3_events"}), PATIENT)
+    seen: list[bytes] = []
+
+    async def drain() -> None:
+        async for chunk in reply.chunks():
+            seen.append(chunk)
+
+    with pytest.raises(UpstreamError) as caught:
+        await drain()
+    assert caught.value.kind == "cut"
+    assert b'"finish_reason":"stop"' not in b"".join(seen)
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(MCP, reason="mcp is installed")
+async def test_a_missing_helper_of_the_sdk_is_named(upstream: LiteLLMUpstream) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    with pytest.raises(LiteLLMMissing, match="pip install mcp"):
+        await upstream.send(call(tools=[tool]), PATIENT)
+
+
+@pytest.mark.asyncio
+async def test_nobody_listening_is_connect(upstream: LiteLLMUpstream) -> None:
+    upstream = LiteLLMUpstream("m#0", Deployment(upstream="litellm", base_url="http://127.0.0.1:9/v1", api_key="k"))
+    with pytest.raises(UpstreamError) as caught:
+        await upstream.send(call(), PATIENT)
+    assert caught.value.kind in ("connect", "status")
+    assert caught.value.retryable
