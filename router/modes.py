@@ -27,7 +27,7 @@ def adapt(
 
     By the model's `thinking` family:
         none: nothing is told.
-        reasoning_effort: the top-level field, only when the arm has an effort (``off`` is written ``none``).
+        reasoning_effort: the top-level field, when the arm or its mode has an effort (``off`` is written ``none``).
         chat_template_kwargs: ``enable_thinking`` (vLLM with Qwen3, GLM): off for instant.
         budget_tokens: ``thinking`` with a budget, or disabled for instant; the output bound grows by the budget.
         prompt: the mode's system text goes before the client's own.
@@ -38,7 +38,7 @@ def adapt(
     family = model_config.thinking
     _bound(out, mode_config, "max_completion_tokens" if family == "reasoning_effort" else "max_tokens")
     if family == "reasoning_effort":
-        _tell_effort(out, arm)
+        _tell_effort(out, arm.effort or (mode_config.effort if mode_config is not None else None) or "")
     elif family == "chat_template_kwargs":
         given = out.get("chat_template_kwargs")
         out["chat_template_kwargs"] = {**(given if isinstance(given, dict) else {}), "enable_thinking": thinks(arm)}
@@ -98,8 +98,7 @@ def _bound(out: Body, mode_config: ModeConfig | None, key: str) -> None:
         out[key] = bound
 
 
-def _tell_effort(out: Body, arm: Arm) -> None:
-    effort = arm.effort
+def _tell_effort(out: Body, effort: str) -> None:
     if effort.isdecimal():
         effort = next((level for most, level in BUDGET_LEVELS if int(effort) <= most), "high")
     if effort:

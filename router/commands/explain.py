@@ -35,7 +35,7 @@ def command(
 def decided(
     body: dict[str, Any], *, config_path: Path | None, base_url: str | None, tenant: str | None, api_key: str | None
 ) -> dict[str, Any]:
-    """A running gateway's decision if one is named or found, else that of a router built here from the configuration."""
+    """The decision of a running gateway if one is named or found, else of a router built from the configuration."""
     if base_url is not None:
         if tenant is not None and api_key is None:
             raise CommandError("--tenant: a running gateway knows tenants by their keys; give --api-key in its place")

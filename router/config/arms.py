@@ -84,7 +84,7 @@ def _revision(model: ModelConfig, asked: ModeConfig, arm: Arm) -> str:
         "effort": arm.effort,
         "options": arm.options,
         "thinking": model.thinking,
-        **asked.model_dump(),
+        "asked": asked.model_dump(exclude_none=True),
     }
     return arm_revision(" | ".join(providers), " | ".join(served), parameters)
 

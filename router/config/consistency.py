@@ -9,6 +9,9 @@ from importlib.metadata import entry_points
 
 from policies.arms import MODES, ArmSyntaxError, parse_arm
 from policies.encoders.load import BUILT_IN as ENCODERS
+from policies.errors import PolicyError
+from policies.settings import Condition
+from policies.zoo.conditions import condition
 from router.config import names
 from router.config.arms import arms_of
 from router.config.problems import Path, Problem, did_you_mean, listed
@@ -38,6 +41,9 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
     """Every problem that shows only when the parts are seen together."""
     for name, model in config.models.items():
         yield from _model(name, model)
+    for mode, asked in config.modes.items():
+        if asked.effort is not None:
+            yield from names.effort(("modes", mode, "effort"), asked.effort)
     yield from _policy(config, known)
     for name, tenant in config.tenants.items():
         yield from _tenant(name, tenant, known=known, models=config.models)
@@ -77,6 +83,9 @@ def _model(name: str, model: ModelConfig) -> Iterator[Problem]:
         yield Problem((*path, "max_output_tokens"), f"{sizes}; an answer must fit the context, lower it")
     for index, effort in enumerate(model.efforts):
         yield from names.effort((*path, "efforts", index), effort)
+    for mode, asked in model.mode_overrides.items():
+        if asked.effort is not None:
+            yield from names.effort((*path, "mode_overrides", mode, "effort"), asked.effort)
     for field, values in (("modes", model.modes), ("efforts", model.efforts), ("capabilities", model.capabilities)):
         for value in _repeated(values):
             yield Problem((*path, field), f"{value!r} stands in it twice; keep one")
@@ -136,15 +145,28 @@ def _arm(path: Path, text: str, *, config: Config, known: Known) -> Iterator[Pro
 
 def _rules(policy: PolicyConfig, config: Config, known: Known) -> Iterator[Problem]:
     offered = _arm_names(config)
-    if known.doubtful:
-        return
     for number, rule in enumerate(policy.rules):
+        for key, value in rule.when.items():
+            yield from _condition(("policy", "rules", number, "when", key), key, value)
+        if not rule.prefer:
+            yield Problem(
+                ("policy", "rules", number, "prefer"), "expected at least one arm or pattern, e.g. '*/reasoning*'"
+            )
+        if known.doubtful:
+            continue
         for index, pattern in enumerate(rule.prefer):
             if not any(fnmatchcase(name, pattern) for name in offered):
                 path: Path = ("policy", "rules", number, "prefer", index)
                 yield Problem(
                     path, f"matches no arm; got {pattern!r}{did_you_mean(pattern, offered)}; arms: {_some(offered)}"
                 )
+
+
+def _condition(path: Path, key: str, value: Condition) -> Iterator[Problem]:
+    try:
+        condition(key, value)
+    except PolicyError as error:
+        yield Problem(path, str(error))
 
 
 def _arm_names(config: Config) -> list[str]:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from router.config.arms import arms_of
 from router.config.load import build_config
 from router.config.local import local_entry
 from router.config.names import model_name
@@ -51,9 +50,9 @@ def discover(
     """
     found = [*keyed(env), *(serving(ports or Ports()) if probe_ports else ())]
     if not found:
-        found = [Found("nothing else here: the built-in local model", {LOCAL: local_entry()})]
+        found = [Found("nothing but the built-in tiny model", {LOCAL: local_entry()})]
     config = build_config({"models": _merged(found)}, source="what was found here", env=env)
-    _announce(found, config, console)
+    _announce(found, console)
     return config
 
 
@@ -117,17 +116,11 @@ def _merged(found: list[Found]) -> dict[str, dict[str, Any]]:
     return models
 
 
-def _announce(found: list[Found], config: Config, console: "Console | None") -> None:
+def _announce(found: list[Found], console: "Console | None") -> None:
     if console is None:
         from rich.console import Console
 
         console = Console(stderr=True)
     lines = ["No configuration given; using what is here:"]
     lines += [f"  {source.source}: {', '.join(source.models)}" for source in found]
-    if LOCAL in config.models:
-        lines.append(
-            "  It is tiny (135 million parameters): real answers, often wrong. Set OPENAI_API_KEY, say, for better."
-        )
-    arms = [arm.name for name, model in config.models.items() for arm in arms_of(name, model)]
-    lines.append(f"  {len(arms)} arms: {', '.join(arms)}")
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)

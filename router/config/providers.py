@@ -16,7 +16,9 @@ def providers() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
         "OPENAI_API_KEY": (
             "https://api.openai.com/v1",
             {
-                "gpt-5-mini": _model(0.25, 2.00, cached=0.025, context=400_000, efforts=["low", "high"]),
+                "gpt-5-mini": _model(
+                    0.25, 2.00, cached=0.025, context=400_000, efforts=["low", "high"], least="minimal"
+                ),
                 "gpt-5.1": _model(1.25, 10.00, cached=0.125, context=400_000, efforts=["medium"]),
             },
         ),
@@ -58,7 +60,7 @@ def providers() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
         ),
         "OPENROUTER_API_KEY": (
             "https://openrouter.ai/api/v1",
-            {"openai/gpt-5-mini": _model(0.25, 2.00, context=400_000, efforts=["low", "high"])},
+            {"openai/gpt-5-mini": _model(0.25, 2.00, context=400_000, efforts=["low", "high"], least="minimal")},
         ),
     }
 
@@ -70,13 +72,15 @@ def _model(
     context: int,
     cached: float | None = None,
     efforts: list[str] | None = None,
+    least: str = "off",
     capabilities: list[str] | None = None,
 ) -> dict[str, Any]:
     price = {"input": input_usd, "output": output_usd} | ({} if cached is None else {"cached_input": cached})
-    thinking = (
-        {"modes": ["instant", "reasoning"], "efforts": efforts, "thinking": "reasoning_effort"} if efforts else {}
-    )
-    return {"price": price, "context_tokens": context, "capabilities": capabilities or FULL, **thinking}
+    entry: dict[str, Any] = {"price": price, "context_tokens": context, "capabilities": capabilities or FULL}
+    if efforts:
+        entry |= {"modes": ["instant", "reasoning"], "efforts": efforts, "thinking": "reasoning_effort"}
+        entry["mode_overrides"] = {"instant": {"effort": least}}  # or they would reason at their default
+    return entry
 
 
 def _claude(input_usd: float, output_usd: float) -> dict[str, Any]:

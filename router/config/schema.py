@@ -112,10 +112,15 @@ class Deployment(Strict):
 
 
 class ModeConfig(Strict):
-    """How a mode asks: `max_tokens` bounds the answer when the client sets no bound; `system` is prepended."""
+    """How a mode asks.
+
+    `max_tokens` bounds the answer when the client sets no bound; `system` is prepended (thinking: prompt); `effort` is
+    told when the arm has none (thinking: reasoning_effort), so that `instant` need not mean the endpoint's default.
+    """
 
     max_tokens: Count | None = None
     system: str | None = None
+    effort: Effort | None = None
 
 
 class ModelConfig(Strict):

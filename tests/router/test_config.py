@@ -45,6 +45,8 @@ MISTAKES = [
     ("policy: {name: linear}", "policy.artifact", "required by the policy 'linear'"),
     ("policy: {fallback: m/instnat}", "policy.fallback", "did you mean 'm/instant'?"),
     ("policy: {fallback: m/reasoning}", "policy.fallback", "no model of this file offers this arm"),
+    ("policy: {rules: [{when: {is_poem: true}, prefer: [m/instant]}]}", "policy.rules[0].when.is_poem", "is_poem"),
+    ("modes: {instant: {effort: lowest}}", "modes.instant.effort", "expected off, minimal, low"),
     ("policy: {rules: [{prefer: ['q/*']}]}", "policy.rules[0].prefer[0]", "matches no arm"),
     ("policy: {rules: [{when: {turn: [1]}, prefer: [m/instant]}]}", "policy.rules[0].when.turn", "got a list"),
     ("tenants: {a: {trade_off: cheep}}", "tenants.a.trade_off", "did you mean 'cheap'?"),
@@ -116,8 +118,8 @@ def test_every_mistake_is_reported_at_once() -> None:
             sections["models"][f"{name}{i}" if name == "m" else name] = entry
         for name, entry in (tree.get("tenants") or {}).items():
             sections["tenants"][f"{name}{i}"] = entry
-    del sections["tenants"]["a19"]  # a mistake only where no model reasons
-    del sections["tenants"]["a25"]  # the mistake is the other tenant's
+    del sections["tenants"]["a21"]  # a mistake only where no model reasons
+    del sections["tenants"]["a27"]  # the mistake is the other tenant's
     with pytest.raises(ConfigError) as raised:
         parse(yaml.safe_dump(sections))
     found = {problem.path[:2] for problem in raised.value.problems}
@@ -223,7 +225,9 @@ def test_the_hash_follows_settings_and_neither_secrets_nor_the_local_port() -> N
     other = load_config(EXAMPLE, env={"OPENAI_API_KEY": "sk-another-key", "ACME_KEY": "another-key"})
     assert config_hash(config) == config_hash(other) == config_hash(with_local_url(config, "http://127.0.0.1:1/v1"))
     assert len(config_hash(config)) == 12
-    assert config_hash(with_server(config, port=4001)) != config_hash(config)
+    assert config_hash(with_server(config, port=4001)) == config_hash(config)
+    changed = config.model_copy(update={"modes": {}})
+    assert config_hash(changed) != config_hash(config)
 
 
 def test_the_local_model_gets_its_settings_and_its_address() -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from router.config.arms import arm_table
+from policies.arms import Arm
+from router.config.arms import arm_table, mode_config
 from router.config.discover import Ports, discover
 from router.config.providers import providers
+from router.modes import adapt
 
 KEY = "sk-found-in-the-environment"
 NONE = Ports(ollama=0, vllm=0)
@@ -64,6 +66,14 @@ def test_a_key_in_the_environment_opens_priced_models(variable: str) -> None:
     assert {item.api_key for model in config.models.values() for item in model.deployments} == {KEY}
     assert isinstance(console.file, io.StringIO)
     assert KEY not in console.file.getvalue()
+
+
+def test_an_instant_arm_of_a_reasoning_model_asks_for_the_least_effort() -> None:
+    config = discover({"OPENAI_API_KEY": KEY}, ports=NONE, console=quiet())
+    for model, effort in (("gpt-5-mini", "minimal"), ("gpt-5.1", "none")):
+        asked = mode_config(config, model=model, mode="instant")
+        body = adapt({"messages": []}, Arm(model, "instant"), config.models[model], asked, deployment_model=model)
+        assert body["reasoning_effort"] == effort
 
 
 def test_an_empty_key_is_no_key() -> None:
