@@ -1,0 +1,1 @@
+"""The training verbs of the command line; each module holds one ``command``."""

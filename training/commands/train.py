@@ -1,0 +1,80 @@
+"""``gearshift train``: from outcomes to an artifact that the gateway can serve."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+command = typer.Typer(help="Fit a policy from recorded outcomes.", no_args_is_help=True)
+
+
+@command.callback()
+def train() -> None:
+    """Fit a policy from recorded outcomes and write it as an artifact."""
+
+
+@command.command()
+def linear(
+    data: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set.")],
+    pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
+    pool: Annotated[str, typer.Option(help="Pool to fit.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the artifact to.")],
+    half: Annotated[int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")] = None,
+    encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
+    source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of landmarks and folds.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit ridge per arm on a pool's outcomes, judge it on held-out folds, and write an artifact."""
+    from policies.encoders.base import EncoderError
+    from policies.errors import PolicyError
+    from policies.pools import PoolError
+    from training.train_linear import TrainLinear, train_linear
+
+    task = TrainLinear(
+        data_dir=data, pools_file=pools, pool=pool, out=out, half=half, encoder=encoder, source=source, seed=seed
+    )
+    try:
+        with _progress() as tell:
+            report, result = train_linear(task, progress=tell)
+    except (EncoderError, PolicyError, PoolError) as problem:
+        typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(1) from problem
+    if as_json:
+        _print_json(result)
+        return
+    from rich.console import Console
+
+    from training.replay_report import report_table
+
+    console = Console()
+    console.print(report_table(report))
+    console.print(
+        f"wrote {out} ({result['version']}); serve it with policy: {{name: linear, artifact: {out}}}", soft_wrap=True
+    )
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A function (what, done, of) that draws bars with rate and time left on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    bars: dict[str, TaskID] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+
+        def tell(what: str, done: int, of: int) -> None:
+            bar = bars.setdefault(what, progress.add_task(what, total=of, rate="")) if what not in bars else bars[what]
+            speed = progress.tasks[bar].finished_speed or progress.tasks[bar].speed
+            progress.update(bar, completed=done, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield tell

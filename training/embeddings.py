@@ -1,0 +1,57 @@
+"""Embeddings of training prompts, kept on disk by encoder and text, so that a second run embeds nothing."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.encoders.base import Encoder
+from policies.encoders.cache import cache_root
+
+Floats = NDArray[np.float32]
+Progress = Callable[[int], None]
+
+_SAVE_EVERY = 512
+
+
+def embed_prompts(
+    encoder: Encoder, prompts: Sequence[str], *, cache_dir: Path | None = None, progress: Progress = lambda n: None
+) -> Floats:
+    """Embeddings of ``prompts``, shape (n, dim), float32; what is not yet on disk is computed and kept there.
+
+    The cache holds text hashes and vectors, never text. ``progress`` is told how many prompts became ready.
+    """
+    file = cache_root(cache_dir) / "embeddings" / f"{encoder.encoder_id}.npz"
+    known = _read(file, dim=encoder.dim)
+    keys = [hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
+    missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
+    progress(len(prompts) - len(missing))
+    for count, (key, prompt) in enumerate(missing.items(), start=1):
+        known[key] = encoder.encode([prompt])[0]
+        progress(1)
+        if count % _SAVE_EVERY == 0 or count == len(missing):
+            _write(file, known)
+    return np.stack([known[key] for key in keys]) if keys else np.zeros((0, encoder.dim), np.float32)
+
+
+def _read(file: Path, *, dim: int) -> dict[bytes, Floats]:
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            keys, vectors = stored["keys"], stored["vectors"]
+    except (OSError, ValueError, KeyError):
+        return {}  # absent, or cut short by an earlier crash: embedding again is always right
+    if vectors.shape != (len(keys), dim):
+        return {}
+    return {key.tobytes(): vector for key, vector in zip(keys, vectors, strict=True)}
+
+
+def _write(file: Path, vectors: dict[bytes, Floats]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    keys = np.frombuffer(b"".join(vectors), dtype=np.uint8).reshape(len(vectors), 32)
+    fresh = file.with_name(f".{os.getpid()}.{file.name}")
+    with fresh.open("wb") as stream:
+        np.savez(stream, keys=keys, vectors=np.stack(list(vectors.values())))
+    fresh.replace(file)
