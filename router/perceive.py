@@ -45,13 +45,13 @@ def looked_at(ask: Ask) -> bool:
     return ask.caller.config.training or bool(ask.setup.policy.encoder_id)
 
 
-async def perceive(ask: Ask, *, encoder: EmbeddingService, metrics: Metrics) -> Sight:
+async def perceive(ask: Ask, *, encoder: EmbeddingService, metrics: Metrics, late_s: float | None = None) -> Sight:
     """Build the context of a request; the embedding only if the policy or the log will look at it."""
     chat, text = ask.chat, ask.chat.route_text
     embedding: Floats | None = NO_EMBEDDING
     if looked_at(ask):
-        late_s = ask.setup.config.encoder.late_ms / 1000.0
-        embedding = await timely(encoder, text, within_s=late_s, metrics=metrics)
+        within_s = ask.setup.config.encoder.late_ms / 1000.0 if late_s is None else late_s
+        embedding = await timely(encoder, text, within_s=within_s, metrics=metrics)
     prompt_tokens = estimate_tokens(chat.all_text) + TOKENS_PER_IMAGE * chat.n_images
     features = lexical_features(
         text,

@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
 from router.http.parse import ChatRequest
-from router.store.base import Store
 from router.tenants import Caller
 
 _REMEMBERED = 8192
@@ -42,10 +42,17 @@ def session_key(caller: Caller, chat: ChatRequest, headers: Mapping[bytes, bytes
     return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
 
 
+class SessionStore(Protocol):
+    """The part of the store that sessions ask; see `router.store.base.Store`."""
+
+    async def session(self, organisation: str, session: str) -> bytes | None: ...
+    async def tool_call_owner(self, organisation: str, tool_call_ids: Sequence[str]) -> bytes | None: ...
+
+
 class Sessions:
     """Standing of sessions and tool calls: this process's memory first, the store when another one may know more."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._recent: OrderedDict[tuple[str, str], Standing] = OrderedDict()
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,9 +23,9 @@ from router.config.local import uses_local, with_local_url
 from router.config.schema import Config
 from router.local_model import LocalModel
 from router.parent_death import die_with_parent
-from router.store.archive import run_archiver
+from router.store.archiver import Archiver
 from router.store.embedded import EmbeddedValkey
-from router.store.place import EMBEDDED, data_dir, recover_embedded, store_url
+from router.store.place import EMBEDDED, data_dir, recover_embedded
 from router.workers_lock import wait_for_workers
 
 log = logging.getLogger(__name__)
@@ -111,16 +110,9 @@ class Supervisor:
             closed = asyncio.run(recover_embedded(store))
             if closed:
                 log.warning("closed %d requests that an earlier run left open, as unknown_after_crash", closed)
-        stop = threading.Event()
-        archiver = threading.Thread(
-            target=run_archiver,
-            args=(store_url(store), self._directory),
-            kwargs={"every_s": store.archive_s, "stop": stop},
-            name="archiver",
-        )
+        archiver = Archiver(store)
+        stack.callback(archiver.stop)
         archiver.start()
-        stack.callback(archiver.join)
-        stack.callback(stop.set)
 
     def _prepare_metrics(self) -> None:
         for stale in self._metrics_dir.parent.glob("metrics-*"):

@@ -19,15 +19,24 @@ from router.sessions import Sessions
 from router.setup import Setup, build_setup
 from router.store.base import Store
 from router.tenants import trade_off_of
-from router.upstreams.deployments import build_deployments
+from router.upstreams.deployments import Maker, build_deployments
 from router.upstreams.local import LocalUpstream
 from router.upstreams.makers import standard_makers
 
 
 def make_setup(
-    config: Config, *, config_hash: str, encoder: Encoder, session: aiohttp.ClientSession, secret: bytes
+    config: Config,
+    *,
+    config_hash: str,
+    encoder: Encoder,
+    session: aiohttp.ClientSession,
+    secret: bytes,
+    local: Maker = LocalUpstream,
 ) -> Setup:
     """Make one configuration ready to serve.
+
+    Args:
+        local: What stands for `upstream: local`; where no local process was started, a plain OpenAI one.
 
     Raises:
         PolicyError: The policy or its artifact cannot be loaded, or does not fit the encoder.
@@ -41,7 +50,7 @@ def make_setup(
         trade_offs={name: trade_off_of(each) for name, each in named.items()},
         policy=load_policy(config.policy, list(arms.values()), encoder),
         encoder_id=encoder.encoder_id,
-        deployments=build_deployments(config, session, makers=dict(standard_makers()) | {"local": LocalUpstream}),
+        deployments=build_deployments(config, session, makers=dict(standard_makers()) | {"local": local}),
         secret=secret,
     )
 

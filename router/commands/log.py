@@ -16,7 +16,7 @@ import typer
 
 from router.config.schema import StoreConfig
 
-command = typer.Typer(help="Read the log: one line per client request.", no_args_is_help=True)
+command = typer.Typer(help="Read the log: one line per client request.", no_args_is_help=True, add_completion=False)
 
 _AGO = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

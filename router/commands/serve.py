@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from policies.encoders.load import prepare_encoder
 from router.config.arms import arm_table
 from router.config.discover import discover
 from router.config.load import config_hash, load_config, with_server
@@ -50,6 +51,7 @@ def command(
         version=metadata.version("gearshift"),
         reload=_reloader(read),
     )
+    prepare_encoder(first.encoder.name, source=first.encoder.source)  # at most once per machine; then it is cached
     supervisor.run(started=lambda: _first_screen(first, supervisor.address, from_file=config))
 
 

@@ -53,7 +53,7 @@ def archive_in_child(store_url: str, directory: Path, *, stop: threading.Event) 
         Rows archived; 0 for a failed pass, which is logged and made good by the next.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "router.store.archive", str(directory)],
+        [sys.executable, "-P", "-m", "router.store.archive", str(directory)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     to_send: str | None = store_url  # may hold a password, and a command line is public

@@ -1,12 +1,14 @@
 """Begins and settles that could not reach the store: spooled, and replayed in their order when it is back."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands
-from router.store.spool import Spool, adopt
+from router.store.spool import Spool, SpoolTaken, adopt
 
 BATCH = 64
 
@@ -48,7 +50,7 @@ class Backlog:
 
     def __init__(self, directory: Path, *, name: str, commands: Commands, lease_s: int) -> None:
         self._directory, self._commands, self._lease_s = directory, commands, lease_s
-        self._path = directory / f"{name}.spool"
+        self._name = name
         self._own: Spool | None = None
         self._begun: set[str] = set()  # requests whose begin still waits here; their settle must wait behind it
         self.added, self.empty = asyncio.Event(), asyncio.Event()
@@ -74,12 +76,19 @@ class Backlog:
     def _append(self, fields: Sequence[bytes]) -> None:
         try:
             if self._own is None:
-                self._own = Spool(self._path)
+                self._own = self._new_spool()
             self._own.append(fields)
         except OSError as error:
-            raise StoreUnavailable(f"neither the store nor {self._path} takes rows: {error.strerror}") from error
+            raise StoreUnavailable(f"neither the store nor {self._directory} takes rows: {error.strerror}") from error
         self.empty.clear()
         self.added.set()
+
+    def _new_spool(self) -> Spool:
+        for n in count():
+            # Another process may look at a file that we have just created, and hold it for that moment.
+            with contextlib.suppress(SpoolTaken):
+                return Spool(self._directory / f"{self._name}.{n}.spool")
+        raise AssertionError("unreachable")
 
     async def replay(self, call: Callable[[bytes], Awaitable[object]]) -> int:
         """Send this process's records in order; they are forgotten when the store has all of them.

@@ -97,7 +97,10 @@ class Link:
             if _FUNCTION_LOST not in str(error):
                 raise StoreUnavailable(f"the store refused: {error}") from error
         await self._prepare(connection)
-        return await connection.send(command)
+        try:
+            return await connection.send(command)
+        except ReplyError as error:
+            raise StoreUnavailable(f"the store refused: {error}") from error
 
     async def call_many(self, commands: Sequence[bytes]) -> list[object]:
         """Replies to several commands, sent together."""

@@ -76,13 +76,7 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise SpoolTaken(str(path)) from None
+        self.path, self._fd = path, _take(path)
         self.waiting, self.damaged_bytes = 0, 0
         self._recover()
 
@@ -95,7 +89,9 @@ class Spool:
         if end < len(data):
             os.ftruncate(self._fd, end)
         if self.damaged_bytes:
-            log.warning("spool %s: %d bytes were damaged and are skipped", self.path.name, self.damaged_bytes)
+            kept = self.path.with_suffix(".damaged")
+            kept.write_bytes(data)
+            log.warning("spool %s: %d damaged bytes are skipped; see %s", self.path.name, self.damaged_bytes, kept)
 
     def _read(self) -> bytes:
         size, parts, at = os.fstat(self._fd).st_size, [], 0
@@ -136,12 +132,26 @@ class Spool:
         os.close(self._fd)
 
 
+def _take(path: Path) -> int:
+    """The file, locked; never one that its last owner removed between our opening and locking it."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise SpoolTaken(str(path)) from None
+        if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
+            return fd
+        os.close(fd)
+
+
 def adopt(directory: Path) -> list[Spool]:
     """The spools that dead processes left in a directory, opened."""
     adopted = []
     for path in sorted(directory.glob("*.spool")):
         try:
             adopted.append(Spool(path))
-        except (SpoolTaken, FileNotFoundError):
+        except SpoolTaken:
             continue
     return adopted

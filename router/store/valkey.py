@@ -228,11 +228,11 @@ class ValkeyStore:
 
     async def _upkeep(self) -> None:
         try:
+            await self._backlog.sync()
             await self.heartbeat()
             if closed := await self.recover():
                 log.warning("closed %d requests of gateways that are gone", closed)
-            await self._backlog.sync()
-        except StoreUnavailable as problem:
+        except (StoreUnavailable, OSError) as problem:
             log.warning("store upkeep waits: %s", problem)
 
     async def _reap_forever(self) -> None:
@@ -247,7 +247,7 @@ class ValkeyStore:
             while self._backlog.waiting:
                 try:
                     await self.replay()
-                except StoreUnavailable:
+                except (StoreUnavailable, OSError):
                     self._link.returned.clear()
                     if not self._link.is_up:
                         await self._link.returned.wait()

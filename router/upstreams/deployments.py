@@ -37,13 +37,19 @@ class Endpoint:
     timeouts: Timeouts
     breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0
+    _starting: Starting | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Asked for every request, and isinstance of a protocol is slow.
+        self._starting = self.upstream if isinstance(self.upstream, Starting) else None
 
     @property
     def name(self) -> str:
         return self.upstream.name
 
     def unready(self) -> str | None:
-        return self.upstream.unready() if isinstance(self.upstream, Starting) else None
+        """Why it cannot be called yet; None when it can."""
+        return self._starting.unready() if self._starting is not None else None
 
 
 class Deployments:

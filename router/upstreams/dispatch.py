@@ -142,14 +142,21 @@ async def fetch(
     revision: str,
     attempts: list[AttemptRecord],
     deadline: float | None = None,
+    check: Callable[[Attempt, bytes], None] | None = None,
 ) -> tuple[Sent, bytes]:
-    """`dispatch`, and the whole body: an answer that is not streamed can be asked for again when its body is cut."""
+    """`dispatch`, and the whole body: an answer that is not streamed can be asked for again when its body is cut.
+
+    Args:
+        check: Raises UpstreamError for a body that is no answer; that attempt has then failed like any other.
+    """
     while True:
         sent = await dispatch(
             deployments, model, call_for, arm=arm, revision=revision, attempts=attempts, deadline=deadline
         )
         try:
             body = await sent.reply.read()
+            if check is not None:
+                check(sent.attempt, body)
         except UpstreamError as error:
             sent.attempt.failed(error)
             if not retry_allowed(deployments, error, arm=arm, attempts=attempts):

@@ -1,4 +1,4 @@
-"""A real gateway for a test: the installed command, in processes of its own, on a free port and an empty data directory."""
+"""A real gateway for a test: the installed command in its own processes, on a free port and an empty data directory."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -54,7 +54,7 @@ class RunningGateway:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, *, within_s: float = 30.0) -> "RunningGateway":
+    def start(self, *, within_s: float = 30.0) -> Self:
         """Start and wait for /readyz."""
         began = time.monotonic()
         with self.log_file.open("ab") as log:
@@ -123,7 +123,7 @@ class RunningGateway:
         assert done.returncode == 0, done.stderr.decode()
         return [json.loads(line) for line in done.stdout.splitlines()]
 
-    def __enter__(self) -> "RunningGateway":
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
