@@ -13,7 +13,7 @@ from router.config.schema import Deployment, Timeouts
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.breaker import Breaker
 from router.upstreams.deployments import Deployments, Endpoint, NoDeployment
-from router.upstreams.dispatch import dispatch, fetch, to_api_error, worth_falling_back
+from router.upstreams.dispatch import Attempt, dispatch, fetch, to_api_error, worth_falling_back
 from router.upstreams.fake import Answer, FakeUpstream, Script
 
 QUICK = Timeouts(first_byte_s=0.05, between_chunks_s=0.05, total_s=0.2)
@@ -91,6 +91,17 @@ async def test_a_cut_body_is_asked_for_again() -> None:
     world = World(Answer(fault=("cut_in_body", None)))
     await world.ask()
     assert [attempt.kind for attempt in world.attempts] == ["cut", "ok"]
+
+
+@pytest.mark.asyncio
+async def test_a_body_that_is_no_answer_is_a_failed_attempt() -> None:
+    def check(attempt: Attempt, body: bytes) -> None:
+        if b"choices" not in body:
+            raise UpstreamError(attempt.deployment, "garbage", status=200)
+
+    world = World(Answer(fault=("body_null", None)))
+    await fetch(world.deployments, "m", caller(0), arm="a", revision="", attempts=world.attempts, check=check)
+    assert [attempt.kind for attempt in world.attempts] == ["garbage", "ok"]
 
 
 @pytest.mark.asyncio

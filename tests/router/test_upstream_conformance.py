@@ -110,7 +110,6 @@ def kind_expected(fault: str) -> str | None:
     prefixes |= {
         "drip": "timeout",
         "reset_": "cut",
-        "bad_chunk": "cut",
         "status_": "status",
         "empty_": "status",
         "retry_after": "status",
