@@ -107,10 +107,10 @@ def _store_config(config: Path | None, store_dir: Path | None) -> StoreConfig:
 
 def _needs_gateway(config: StoreConfig) -> None:
     # Following would hold the embedded store's lock, and the gateway could not start.
-    from router.store.embedded import is_answering
+    from router.store.embedded import is_gateway_up
     from router.store.place import EMBEDDED, data_dir
 
-    if config.url == EMBEDDED and not is_answering(data_dir(config)):
+    if config.url == EMBEDDED and not is_gateway_up(data_dir(config)):
         raise typer.BadParameter(
             "no gateway runs on this store; start one, or leave out --follow", param_hint="--follow"
         )

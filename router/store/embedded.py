@@ -15,13 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from router.parent_death import die_with_parent
 from router.store.base import StoreUnavailable
 
 MAX_SOCKET_PATH_BYTES = 100  # the kernel allows 107
 POLL_S = 0.002
+STORE_LOCK = "lock"  # held by whoever started the server, and by the server
+GATEWAY_LOCK = "gateway.lock"  # held by a gateway's supervisor alone
 
 
 class StoreBusy(StoreUnavailable):
@@ -75,12 +77,14 @@ class EmbeddedValkey:
 
     Args:
         directory: The data directory; created with mode 0700.
+        holder: A ``gateway`` lets others use its server while it lives; a ``reader`` wants it for itself, briefly.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, holder: Literal["gateway", "reader"] = "gateway") -> None:
         self.directory = directory.expanduser()
         self.process: subprocess.Popen[bytes] | None = None
-        self._lock_fd: int | None = None
+        self._holder = holder
+        self._lock_fds: list[int] = []
 
     @property
     def socket(self) -> Path:
@@ -91,7 +95,7 @@ class EmbeddedValkey:
         return embedded_url(self.directory)
 
     def start(self, *, wait_s: float = 30.0, load_s: float = 600.0) -> None:
-        """Take the lock, start the server and wait until it answers.
+        """Take the lock, start the server (again, if it died) and wait until it answers.
 
         Args:
             wait_s: How long an earlier server may take to go.
@@ -103,14 +107,21 @@ class EmbeddedValkey:
         """
         _private_directory(self.directory)
         _private_directory(self.socket.parent)
-        self._lock_fd = _lock(self.directory, wait_s=wait_s)
         try:
+            if not self._lock_fds:  # held already when a server that died is started again
+                self._take_locks(wait_s)
             self.socket.unlink(missing_ok=True)
-            self.process = self._spawn(self._lock_fd)
+            self.process = self._spawn(self._lock_fds[0])
             self._wait_ready(load_s)
         except BaseException:
             self.stop()
             raise
+
+    def _take_locks(self, wait_s: float) -> None:
+        self._lock_fds.append(_lock(self.directory, wait_s=wait_s))
+        if self._holder == "gateway":
+            self._lock_fds.append(_open_lock(self.directory, GATEWAY_LOCK))
+            fcntl.flock(self._lock_fds[-1], fcntl.LOCK_EX)  # only a reader's glance can be in the way
 
     def _spawn(self, lock_fd: int) -> subprocess.Popen[bytes]:
         settings = {
@@ -154,9 +165,8 @@ class EmbeddedValkey:
             except subprocess.TimeoutExpired as error:
                 raise StoreBusy(f"the embedded store still writes after {wait_s:g} s and was left running") from error
         self.process = None
-        if self._lock_fd is not None:
-            os.close(self._lock_fd)
-            self._lock_fd = None
+        while self._lock_fds:
+            os.close(self._lock_fds.pop())
 
     def __enter__(self) -> Self:
         self.start()
@@ -168,9 +178,27 @@ class EmbeddedValkey:
         self.stop()
 
 
+def _open_lock(directory: Path, name: str) -> int:
+    return os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def is_gateway_up(directory: Path) -> bool:
+    """Whether a gateway owns this data directory now; its server may still be starting. A dying one does not count."""
+    if not directory.expanduser().is_dir():
+        return False
+    fd = _open_lock(directory.expanduser(), GATEWAY_LOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _lock(directory: Path, *, wait_s: float) -> int:
     """An exclusive lock on the directory as a descriptor."""
-    fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _open_lock(directory, STORE_LOCK)
     deadline = time.monotonic() + wait_s
     while True:
         try:

@@ -1,13 +1,14 @@
 """Where a configuration's store is, and how each kind of process comes to it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from router.config.schema import StoreConfig
 from router.store.base import StoreUnavailable
-from router.store.embedded import EmbeddedValkey, embedded_url, is_answering
+from router.store.embedded import POLL_S, EmbeddedValkey, embedded_url, is_answering, is_gateway_up
 from router.store.valkey import StoreOptions, ValkeyStore
 from router.workers_lock import wait_for_workers
 
@@ -57,13 +58,22 @@ def open_store_for_cli(config: StoreConfig) -> Iterator[str]:
         StoreUnavailable: It cannot be reached or started, or there is no data directory yet.
     """
     directory = data_dir(config)
-    if config.url != EMBEDDED or is_answering(directory):
+    if config.url != EMBEDDED or _joined(directory):
         yield store_url(config)
         return
     if not directory.is_dir():
         raise StoreUnavailable(f"{directory} does not exist: no gateway has run with this store.dir yet")
-    with EmbeddedValkey(directory) as server:
+    with EmbeddedValkey(directory, holder="reader") as server:
         # The directory is ours alone: whatever is still open will never end, and rows in a spool are due.
         if wait_for_workers(directory, wait_s=EARLIER_WORKERS_S):
             asyncio.run(recover_embedded(config))
         yield server.url
+
+
+def _joined(directory: Path) -> bool:
+    """Whether a living gateway's server is there to be used; one that starts is waited for."""
+    while is_gateway_up(directory):
+        if is_answering(directory):
+            return True
+        time.sleep(POLL_S)
+    return False

@@ -168,8 +168,8 @@ def test_following_sees_requests_as_they_end(logged: EmbeddedValkey) -> None:
         reader = threading.Thread(target=lambda: found.append(next(rows)))
         reader.start()
         asyncio.run(_ask_until(logged, reader))
-    assert found[0]["status"] == "ok"
     assert found[0]["action"] == "a/instant"
+    assert found[0]["ended_at"] >= found[0]["at"]
 
 
 async def _ask_until(server: EmbeddedValkey, reader: threading.Thread) -> None:

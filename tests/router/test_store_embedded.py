@@ -14,7 +14,7 @@ import redis
 
 from router.config.schema import StoreConfig
 from router.store.base import StoreUnavailable
-from router.store.embedded import EmbeddedValkey, StoreBusy, is_answering, socket_path
+from router.store.embedded import EmbeddedValkey, StoreBusy, is_answering, is_gateway_up, socket_path
 from router.store.place import open_store_for_cli, store_url
 
 SUPERVISOR = """
@@ -166,3 +166,33 @@ def test_the_cli_makes_no_store_where_none_was(tmp_path: Path) -> None:
 def test_a_shared_store_is_used_by_its_url() -> None:
     with open_store_for_cli(StoreConfig(url="redis://db:6379/1")) as url:
         assert url == store_url(StoreConfig(url="redis://db:6379/1")) == "redis://db:6379/1"
+
+
+def test_the_cli_does_not_join_a_server_whose_gateway_is_dead(tmp_path: Path) -> None:
+    process, valkey = supervisor(tmp_path)
+    process.kill()
+    process.wait(20)  # its server may well answer still
+    with open_store_for_cli(StoreConfig(dir=str(tmp_path))) as url:
+        assert not valkey.is_running() or valkey.status() == psutil.STATUS_ZOMBIE
+        assert redis.Redis.from_url(url).ping()
+    closed(process)
+
+
+def test_a_second_reader_waits_for_the_first(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path, holder="reader"):
+        assert not is_gateway_up(tmp_path)
+        with pytest.raises(StoreBusy):
+            EmbeddedValkey(tmp_path, holder="reader").start(wait_s=0.0)
+
+
+def test_a_server_that_died_is_started_again_under_the_same_lock(tmp_path: Path) -> None:
+    with EmbeddedValkey(tmp_path) as server:
+        assert server.process is not None
+        client(server).set("k", "v")
+        server.process.kill()
+        server.process.wait(20)
+        assert not server.is_running()
+        server.start()
+        assert client(server).get("k") == b"v"
+        assert is_gateway_up(tmp_path)
+    assert not is_gateway_up(tmp_path)

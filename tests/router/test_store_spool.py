@@ -76,3 +76,20 @@ def test_a_record_that_does_not_fit_leaves_no_trace(path: Path) -> None:
     assert path.read_bytes() == before
     assert spool.waiting == 3
     spool.close()
+
+
+def test_damaged_bytes_are_kept_aside(path: Path) -> None:
+    data = path.read_bytes()[:-1]
+    path.write_bytes(data)
+    Spool(path).close()
+    assert path.with_suffix(".damaged").read_bytes() == data
+
+
+def test_a_file_that_its_owner_removed_meanwhile_is_not_written_to(path: Path) -> None:
+    owner = Spool(path)
+    path.unlink()
+    spool = Spool(path)
+    spool.append([b"row"])
+    assert path.read_bytes() == encode([b"row"])
+    owner.close()
+    spool.close()
