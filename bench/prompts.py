@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 NONCE = "@NONCE@"  # replaced by the load generator with seven letters, new in every request
+VARIANTS = 64  # different prompts of a workload; warm ones repeat in this order
 MARKER = "canned"  # a word of the upstream's answer
 _TEXT = """\
 the of and to in is that for it as with on by at from this which or an be are was not have more time
@@ -42,7 +43,7 @@ def prompt(words: int, *, rng: random.Random, unique: bool) -> str:
     return " ".join(body) + "?"
 
 
-def bodies(work: Workload, *, seed: int = 0, variants: int = 64) -> list[bytes]:
+def bodies(work: Workload, *, seed: int = 0, variants: int = VARIANTS) -> list[bytes]:
     """`variants` JSON bodies of the workload."""
     rng = random.Random(seed)
     out = []
