@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROWS: Mapping[str, type] = {"decisions": DecisionRow, "outcomes": OutcomeRow, "feedback": FeedbackRow}
 RECORD_ID = {"decisions": "request_id", "outcomes": "request_id", "feedback": "feedback_id"}
 SHARED = ("request_id", "decision_id", "client_request_id", "organisation", "tenant")  # of decisions and outcomes
-_PARTITION = re.compile(r"^(\d+)-\d+-(\d+)-\d+\.parquet$")
+_PARTITION = re.compile(r"^(\d+)-(\d+)-(\d+)-(\d+)\.parquet$")  # milliseconds and sequence, twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +120,14 @@ def read_partition(path: Path, kind: str) -> "pa.Table":
 
 def partitions(directory: Path, kind: str, *, since: float | None = None) -> dict[int, list[Path]]:
     """Shard -> its partitions, oldest first; those that ended before `since` (POSIX seconds) are left out."""
-    found: dict[int, list[tuple[int, int, Path]]] = {}
+    found: dict[int, list[tuple[list[int], Path]]] = {}
     for path in directory.glob(f"archive/{kind}/shard=*/*.parquet"):
         named = _PARTITION.match(path.name)
-        if named is None or (since is not None and int(named[2]) < int(since * 1000)):
+        if named is None or (since is not None and int(named[3]) < int(since * 1000)):
             continue
         shard = int(path.parent.name.removeprefix("shard="))
-        found.setdefault(shard, []).append((int(named[1]), int(named[2]), path))
-    return {shard: [path for *_, path in sorted(paths)] for shard, paths in found.items()}
+        found.setdefault(shard, []).append(([int(part) for part in named.groups()], path))
+    return {shard: [path for _, path in sorted(paths)] for shard, paths in found.items()}
 
 
 def read_log(

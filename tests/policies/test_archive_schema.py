@@ -112,8 +112,11 @@ def test_since_leaves_out_what_began_before(tmp_path: Path) -> None:
 def test_partitions_are_in_the_order_of_the_stream_not_of_their_names(tmp_path: Path) -> None:
     write(tmp_path, "decisions", entry(DECISION, 1000))
     write(tmp_path, "decisions", entry(DECISION, 999))
+    write(tmp_path, "decisions", replace(entry(DECISION, 1000), stream_id="1000-10"))
+    write(tmp_path, "decisions", replace(entry(DECISION, 1000), stream_id="1000-9"))
     names = [path.name for path in partitions(tmp_path, "decisions")[3]]
-    assert names == ["999-0-999-0.parquet", "1000-0-1000-0.parquet"]
+    ids = ["999-0", "1000-0", "1000-9", "1000-10"]
+    assert names == [f"{stream_id}-{stream_id}.parquet" for stream_id in ids]
 
 
 def test_a_partition_of_an_older_version_has_nulls_for_what_it_did_not_know(tmp_path: Path) -> None:
