@@ -45,7 +45,7 @@ def decided(
     # With a file or a tenant, that is what is asked about; a gateway that happens to run may know other settings.
     if config_path is None and tenant is None and running.is_up():
         return running.post("/v1/decide", body).body
-    return offline(as_tenant(config, tenant), body)
+    return offline(config, body, tenant=tenant)
 
 
 def configuration(path: Path | None) -> Config:
@@ -61,20 +61,13 @@ def configuration(path: Path | None) -> Config:
     return discover(os.environ)
 
 
-def as_tenant(config: Config, name: str | None) -> Config:
-    """The configuration in which everybody is that tenant: what is asked about here needs no key."""
-    chosen = name or next(iter(config.tenants))
-    if chosen not in config.tenants:
-        raise CommandError(f"--tenant: no tenant {chosen!r}; tenants: {', '.join(config.tenants)}")
-    keyless = config.tenants[chosen].model_copy(update={"keys": []})
-    return config.model_copy(update={"tenants": {chosen: keyless}})
-
-
-def offline(config: Config, body: dict[str, Any]) -> dict[str, Any]:
-    """Build the router in this process and ask it."""
+def offline(config: Config, body: dict[str, Any], *, tenant: str | None) -> dict[str, Any]:
+    """Build the router in this process and ask it as the tenant, the first one if None."""
+    if tenant is not None and tenant not in config.tenants:
+        raise CommandError(f"--tenant: no tenant {tenant!r}; tenants: {', '.join(config.tenants)}")
     from router.explain import explain_offline
 
-    return asyncio.run(explain_offline(config, body))
+    return asyncio.run(explain_offline(config, body, tenant=tenant))
 
 
 def _reachable(host: str) -> str:
@@ -84,17 +77,18 @@ def _reachable(host: str) -> str:
 def show(ruling: dict[str, Any]) -> None:
     """The decision as a table, the chosen arm marked."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for title in ("", "arm", "p", "quality (80 %)", "USD", "seconds", "utility"):
-        table.add_column(title, justify="left" if title in ("", "arm") else "right")
+        table.add_column(title, justify="left" if title in ("", "arm") else "right", no_wrap=True)
     for arm in sorted(ruling["arms"], key=lambda row: -row["propensity"]):
         table.add_row(*_cells(arm, chosen=arm["arm"] == ruling["arm"]))
-    for name, reason in ruling["removed"].items():
-        table.add_row("", f"[dim]{name}[/]", "–", f"[dim]removed: {reason}[/]")
     console.print(table)
+    for name, reason in ruling["removed"].items():
+        console.print(f"   [dim]{escape(name)} removed: {escape(reason)}[/]")
     trade_off = ruling["trade_off"]
     state = [word for word in ("far", "late") if ruling.get(word)]
     console.print(f"{ruling['reason'] or 'no reason given'}", *(f"[yellow]{word}[/]" for word in state))
