@@ -188,10 +188,12 @@ def streams(bench: Bench, it: Running, gateway: Gateway, row: Row) -> Figures:
     }
 
 
-def _by_wrk(bench: Bench, it: Running, work: Workload) -> Figures:
+def _by_wrk(bench: Bench, it: Running, work: Workload, *, connections: int) -> Figures:
     seconds = max(1, round(bench.effort.seconds))
-    rate = run_wrk(it.target, work, connections=64, seconds=seconds, nonce=next(bench.nonces), core=bench.cores.load)
-    return {"wrk_rps_c64": rate}
+    rate = run_wrk(
+        it.target, work, connections=connections, seconds=seconds, nonce=next(bench.nonces), core=bench.cores.load
+    )
+    return {"wrk_rps": rate}
 
 
 def _measure_row(bench: Bench, it: Running, gateway: Gateway, row: Row) -> Figures:
@@ -208,7 +210,7 @@ def _measure_row(bench: Bench, it: Running, gateway: Gateway, row: Row) -> Figur
     if row.streams:
         figures |= streams(bench, it, gateway, row)
     if bench.effort.with_wrk:
-        figures |= _by_wrk(bench, it, work)
+        figures |= _by_wrk(bench, it, work, connections=connections)
     return figures
 
 

@@ -98,7 +98,7 @@ _COST = (
     ("of it store", "cpu_store_ms"),
     ("requests/s, one core", "rps"),
     ("connections", "connections"),
-    ("by wrk, c=64", "wrk_rps_c64"),
+    ("the same by wrk", "wrk_rps"),
 )
 _LATENCY = (
     ("arrivals/s", "half_rps"),

@@ -140,6 +140,8 @@ def _wait_until_up(process: subprocess.Popen[bytes], launch: Launch, *, port: in
         if content is not None:
             if MARKER not in content:
                 raise GatewayFailed(f"{launch.argv[0]} answered 200 with other words than the upstream's")
+            if ready_s is None and launch.ready_path and _is_ready(port, launch.ready_path):
+                ready_s = time.monotonic() - started  # it became ready between our two questions
             return Running(process.pid, target, ready_s, time.monotonic() - started)
         time.sleep(0.01)
     raise GatewayFailed(f"{launch.argv[0]} gave no answer within {START_TIMEOUT_S:g} s:\n{_tail(log)}")
