@@ -64,9 +64,10 @@ class Deployments:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.clock, self.sleep, self.rng = clock, sleep, rng
-        self.retries = RetryBudget()
-        self.live = 0
         self._endpoints = {model: tuple(group) for model, group in endpoints.items()}
+        self._model_of = {endpoint.name: model for model, group in endpoints.items() for endpoint in group}
+        # One budget for each model: another model's outage must not use up its retries.
+        self._budgets = {model: RetryBudget() for model in endpoints}
         self._slow_start = frozenset(
             model for model, group in endpoints.items() if any(isinstance(e.upstream, Starting) for e in group)
         )
@@ -118,6 +119,15 @@ class Deployments:
         second = self._draw([endpoint for endpoint in candidates if endpoint is not first])
         ahead = first.in_flight * second.config.weight <= second.in_flight * first.config.weight
         return first if ahead else second
+
+    def note_request(self, model: str) -> None:
+        """A client's request is about to make its first attempt on a model; earns its retry budget a share."""
+        live = sum(endpoint.in_flight for endpoint in self._endpoints[model])
+        self._budgets[model].request(self.clock(), live=live)
+
+    def take_retry(self, deployment: str) -> bool:
+        """Whether the budget allows to try again after an attempt on a deployment; takes one retry from it."""
+        return self._budgets[self._model_of[deployment]].take(self.clock())
 
     def has_other(self, model: str, avoid: Collection[str]) -> bool:
         """Whether an endpoint outside `avoid` can be called now."""

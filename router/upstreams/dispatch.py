@@ -75,7 +75,6 @@ class Attempt:
         self._open = False
         now = self.deployments.clock()
         self.endpoint.in_flight -= 1
-        self.deployments.live -= 1
         seconds = now - self.started
         self.attempts.append(AttemptRecord(self.deployment, self.arm, self.revision, kind, status, seconds))
         return now
@@ -112,7 +111,7 @@ async def dispatch(
     """
     last: UpstreamError | None = None
     if not any(attempt.arm == arm for attempt in attempts):
-        deployments.retries.request(deployments.clock(), live=deployments.live)
+        deployments.note_request(model)
     while True:
         tried = {attempt.deployment for attempt in attempts if attempt.arm == arm}
         try:
@@ -128,7 +127,7 @@ async def dispatch(
         wait_s = _wait_s(deployments, model, last, attempts=attempts, arm=arm)
         if wait_s is None or (deadline is not None and deployments.clock() + wait_s >= deadline):
             raise last
-        if not deployments.retries.take(deployments.clock()):
+        if not deployments.take_retry(attempts[-1].deployment):
             raise last
         await deployments.sleep(wait_s)
 
@@ -174,9 +173,9 @@ def retry_allowed(deployments: Deployments, error: UpstreamError, *, arm: str, a
 
     For a body that was cut, late or senseless before anything of it was handed on.
     """
-    left = MAX_ATTEMPTS - sum(attempt.arm == arm for attempt in attempts)
+    mine = [attempt.deployment for attempt in attempts if attempt.arm == arm]
     safe = error.retryable or error.kind in ("cut", "garbage")
-    return left > 0 and safe and deployments.retries.take(deployments.clock())
+    return safe and 0 < len(mine) < MAX_ATTEMPTS and deployments.take_retry(mine[-1])
 
 
 def worth_falling_back(error: UpstreamError) -> bool:
@@ -238,7 +237,6 @@ async def _attempt(
     started = deployments.clock()
     endpoint.breaker.start()
     endpoint.in_flight += 1
-    deployments.live += 1
     attempt = Attempt(deployments, endpoint, arm, revision, started, attempts)
     try:
         reply = await endpoint.upstream.send(call, endpoint.timeouts)

@@ -105,7 +105,7 @@ def _cuts() -> dict[str, Fault]:
         "bad_chunk_plain": Fault(lambda plan: replace(plan, length=None, end="bad_chunk"), "error 502", on="plain"),
         "hang_before_first_event": Fault(_stop(0, end="hang"), "error 504|stream error event", on="stream"),
         "hang_after_events": Fault(_stop(3, end="hang"), broken, on="stream"),
-        "bad_chunk": Fault(_stop(3, end="bad_chunk"), broken, on="stream"),
+        "bad_chunk": Fault(_stop(3, end="bad_chunk"), early, on="stream"),
         "drip_comments": Fault(_drip, "error 504|stream error event", on="stream"),
     }
     ends: tuple[tuple[str, Literal["reset", "close", "complete"]], ...]

@@ -149,7 +149,7 @@ class OpenAIReply:
         self._readany = response.content.readany
         self._last = b""
         loop = asyncio.get_running_loop()
-        self._watchdog = Watchdog(loop, timeouts, started=started, expire=self._expire)
+        self._watchdog = Watchdog(loop, timeouts, started=started, expire=self._expire, alive=self._alive)
 
     async def read(self) -> bytes:
         """The whole body. Raises UpstreamError, retryable: nothing of it was handed on."""
@@ -200,8 +200,14 @@ class OpenAIReply:
         else:
             self._response.close()
 
+    def _alive(self) -> bool:
+        # aiohttp closes the connection on a broken chunk header and tells the waiting reader nothing.
+        connection = self._response.connection
+        return connection is None or connection.protocol is None or connection.protocol.is_connected()
+
     def _expire(self) -> None:
-        self._response.content.set_exception(TimeoutError())
+        late = TimeoutError() if self._alive() else aiohttp.ClientPayloadError()
+        self._response.content.set_exception(late)
         self._response.close()
 
 

@@ -75,7 +75,7 @@ async def test_an_answer_leaves_one_attempt_and_no_trace() -> None:
     assert [(a.deployment, a.arm, a.revision, a.kind, a.status) for a in world.attempts] == [
         ("m#0", "m/instant", "rev", "ok", 200)
     ]
-    assert (world.deployments.live, world.deployments.load("m")) == (0, 0.0)
+    assert world.deployments.load("m") == 0.0
 
 
 @pytest.mark.asyncio
@@ -131,6 +131,14 @@ async def test_a_full_outage_adds_a_fifth_to_the_load_at_most() -> None:
         await world.ask_anew()
     # 3 at the start, a fifth of the requests, and what the reserve regains in the seconds slept.
     assert 300 < len(world.attempts) <= 300 * 1.2 + 3 + world.now * 0.1
+
+
+def test_one_models_outage_leaves_anothers_retries_alone() -> None:
+    config = Deployment(upstream="fake")
+    groups = {name: [Endpoint(FakeUpstream(f"{name}#0", config), config, QUICK)] for name in ("a", "b")}
+    deployments = Deployments(groups, rng=random.Random(0), clock=lambda: 0.0)
+    assert [deployments.take_retry("a#0") for _ in range(4)] == [True, True, True, False]
+    assert deployments.take_retry("b#0")
 
 
 @pytest.mark.asyncio
@@ -217,7 +225,7 @@ async def test_a_cancelled_attempt_blames_nobody() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert [attempt.kind for attempt in world.attempts] == ["cancelled"]
-    assert (world.deployments.live, world.deployments.healthy("m")) == (0, None)
+    assert (world.deployments.load("m"), world.deployments.healthy("m")) == (0.0, None)
 
 
 @pytest.mark.parametrize(

@@ -173,3 +173,25 @@ async def test_connections_are_used_again(server: FakeServer, upstream: OpenAIUp
 async def test_probe_costs_no_completion(server: FakeServer, upstream: OpenAIUpstream) -> None:
     await upstream.probe()
     assert server.requests == []
+
+
+async def broken_chunk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A sound chunk, and in a packet of its own a chunk header that is none."""
+    await reader.readuntil(b"\r\n\r\n")
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    writer.write(head + b"5\r\nhello\r\n")
+    await asyncio.sleep(0.02)
+    writer.write(b"zz\r\nnot a chunk")
+    writer.close()
+
+
+@pytest.mark.asyncio
+async def test_a_chunk_that_breaks_later_is_a_cut_and_no_wait_for_the_deadline() -> None:
+    server = await asyncio.start_server(broken_chunk, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, open_session() as session:
+        reply = await OpenAIUpstream("m#0", Deployment(base_url=url), session).send(call(), PATIENT)
+        with pytest.raises(UpstreamError) as caught:
+            async with asyncio.timeout(5):
+                await reply.read()
+    assert caught.value.kind == "cut"
