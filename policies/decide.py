@@ -1,4 +1,4 @@
-"""The only place that draws: mixes the exploration floor into a policy's distribution, draws, and keeps every propensity."""
+"""The only place that draws: mixes the exploration floor in, draws, and keeps every propensity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ class UnknownPrice(LookupError):
 class Price:
     """Nano-USD per million tokens, by kind of token.
 
-    ``cached_input`` is the price of prompt tokens read from the provider's cache, ``cache_write`` of those written to it
+    ``cached_input`` is the price of prompt tokens read from the provider's cache, ``cache_write`` of those written
     (both default to the input price); ``reasoning`` of hidden reasoning tokens (defaults to the output price).
     """
 
@@ -29,7 +29,7 @@ class Price:
 class Usage:
     """Tokens of one attempt by kind; ``input`` counts every prompt token and ``output`` every completion token.
 
-    ``cached_input`` and ``cache_write`` are parts of ``input``; ``reasoning`` is a part of ``output`` (OpenAI's convention).
+    ``cached_input`` and ``cache_write`` are parts of ``input``; ``reasoning`` is a part of ``output`` (as OpenAI counts).
     """
 
     input: int = 0
@@ -51,7 +51,7 @@ def cost_nano_usd(usage: Usage, price: Price | None) -> int:
         UnknownPrice: ``price`` is None.
     """
     if price is None:
-        raise UnknownPrice("the model has no price; set models.<name>.price or mark it free with price: {input: 0, output: 0}")
+        raise UnknownPrice("the model has no price; set models.<name>.price, or mark it free: {input: 0, output: 0}")
     cached, written, reasoning = usage.cached_input, usage.cache_write, usage.reasoning
     total = (
         (usage.input - cached - written) * price.input

@@ -117,7 +117,8 @@ def load_pool(data_dir: Path | str, pools_file: Path | str, pool_name: str) -> O
 
 def split_halves(texts: Sequence[str]) -> Mask:
     """Side of each text, shape (n,): half 1 where true. It depends on the text alone, so equal texts never part."""
-    return np.array([hashlib.sha256(b"half\0" + text.encode()).digest()[0] & 1 for text in texts], dtype=np.bool_)
+    raw = (text.encode("utf-8", "surrogatepass") for text in texts)
+    return np.array([hashlib.sha256(b"half\0" + each).digest()[0] & 1 for each in raw], dtype=np.bool_)
 
 
 def _read_columns(file: Path, columns: Sequence[str], *, models: set[str] | None = None) -> Columns:

@@ -10,7 +10,7 @@ class TradeOff:
     """utility = quality − λ·USD − μ·seconds.
 
     Attributes:
-        quality_per_usd: λ, in quality (0..1) per USD; higher is thriftier. People write its inverse, USD per correct answer.
+        quality_per_usd: λ, in quality (0..1) per USD; higher is thriftier. People write 1/λ, USD per correct answer.
         quality_per_s: μ, in quality per second.
         quality_floor: Lowest allowed quality relative to the reference arm, 0..1; 0 for none.
         max_usd: Most a request may be predicted to cost; infinite for no cap.
@@ -24,7 +24,6 @@ class TradeOff:
 
 def utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
     """Utility of each arm, shape (n_arms,)."""
-    value: Reals = (
-        predictions.quality - trade_off.quality_per_usd * predictions.usd - trade_off.quality_per_s * predictions.seconds
-    )
+    price = trade_off.quality_per_usd * predictions.usd + trade_off.quality_per_s * predictions.seconds
+    value: Reals = predictions.quality - price
     return value

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ def embed_prompts(
 
     The cache holds text hashes and vectors, never text. ``progress`` is told how many prompts became ready.
     """
-    file = cache_root(cache_dir) / "embeddings" / f"{encoder.encoder_id}.npz"
+    file = cache_root(cache_dir).parent / "embeddings" / f"{encoder.encoder_id}.npz"
     known = _read(file, dim=encoder.dim)
     keys = [hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
     missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
@@ -39,9 +40,9 @@ def embed_prompts(
 
 def _read(file: Path, *, dim: int) -> dict[bytes, Floats]:
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             keys, vectors = stored["keys"], stored["vectors"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, BadZipFile):
         return {}  # absent, or cut short by an earlier crash: embedding again is always right
     if vectors.shape != (len(keys), dim):
         return {}

@@ -39,9 +39,9 @@ def held_out_report(
         policy, test = fit(folds != fold), folds == fold
         tested = [contexts[row] for row in np.flatnonzero(test)]
         for usd in usd_per_correct_answer:
-            name = f"{policy.name} at {usd:g} USD per correct answer"
+            name = f"{policy.name} at {usd:.3g} USD/correct"
             routers.setdefault(name, []).extend(_played(policy, tested, table.rows(test), usd=usd, seed=seed))
-            domain = f"domain means at {usd:g} USD per correct answer"
+            domain = f"domain means at {usd:.3g} USD/correct"
             routers.setdefault(domain, []).extend(domain_choices(table.rows(~test), table.rows(test), usd=usd))
     return replay_report(table, routers, seed=seed)
 

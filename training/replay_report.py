@@ -15,8 +15,8 @@ from policies.tables import OutcomeTable
 from training.hull import GainAtEqualCost, Interval, Reals, bootstrap_means, gain_at_equal_cost, interval
 
 # The bar's two trade-offs on ``mmlu_pro_7``, in USD per correct answer. Fixed on half 0 alone, before half 1 was looked
-# at: there the last edge of the hull (flash to pro) asks 0.0109 USD for one more correct answer, so near 0.01 it matters
-# most to choose well, and 0.02 is for someone twice as generous; both lie on the plateau of cross-validation in half 0.
+# at: there the last edge of the hull (flash to pro) asks 0.0109 USD for one more correct answer, so near 0.01 choosing
+# well matters most, and 0.02 is for someone twice as generous; both lie on the plateau of cross-validation in half 0.
 BAR_USD_PER_CORRECT_ANSWER = (0.01, 0.02)
 
 
@@ -129,10 +129,10 @@ def oracle_actions(scores: Reals, usd: Reals) -> NDArray[np.intp]:
 
 
 def report_table(report: ReplayReport) -> Table:
-    """The report for a terminal."""
+    """The report for a terminal: hull and gain at equal cost, saving at equal accuracy."""
     table = Table(title=f"{report.pool}: {report.n_queries} queries, 95 % intervals, paired bootstrap over prompts")
-    for heading in ("", "accuracy", "USD per 1,000", "hull at equal cost", "gain, points", "saving at equal accuracy"):
-        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for heading in ("", "accuracy", "USD/1,000", "hull", "gain, points", "saving"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading))
     for row in report.routers:
         gain = row.gain
         low, high = 100 * gain.gain.low, 100 * gain.gain.high
@@ -142,7 +142,7 @@ def report_table(report: ReplayReport) -> Table:
             f"{1000 * gain.usd:.4f}",
             f"{100 * gain.hull_accuracy:.2f}",
             f"{100 * gain.gain.value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("[", r"\["),
-            "above every mix" if np.isnan(gain.saving) else f"{100 * gain.saving:.0f} %",
+            "beyond all" if np.isnan(gain.saving) else f"{100 * gain.saving:.0f} %",
         )
     for baseline in report.baselines:
         table.add_row(baseline.name, _percent(baseline.accuracy), f"{1000 * baseline.usd:.4f}", "", "", "")

@@ -1,0 +1,33 @@
+from pathlib import Path
+from typing import Any
+
+from training.embeddings import embed_prompts
+
+
+def test_a_second_run_embeds_nothing(tmp_path: Path, encoder: Any) -> None:
+    prompts, ready = ["a b", "c d", "a b"], []
+    first = embed_prompts(encoder, prompts, cache_dir=tmp_path, progress=ready.append)
+    assert encoder.n_encoded == 2
+    assert sum(ready) >= 2
+    second = embed_prompts(encoder, prompts, cache_dir=tmp_path)
+    assert encoder.n_encoded == 2
+    assert (first == second).all()
+    assert (first == encoder.encode(prompts)).all()
+
+
+def test_a_cache_cut_short_is_embedded_again(tmp_path: Path, encoder: Any) -> None:
+    embed_prompts(encoder, ["a"], cache_dir=tmp_path)
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(file.read_bytes()[:50])
+    assert embed_prompts(encoder, ["a"], cache_dir=tmp_path).shape == (1, encoder.dim)
+    assert encoder.n_encoded == 2
+
+
+def test_the_cache_holds_no_text(tmp_path: Path, encoder: Any) -> None:
+    embed_prompts(encoder, ["SECRETWORD"], cache_dir=tmp_path)
+    (file,) = tmp_path.rglob("*.npz")
+    assert b"SECRETWORD" not in file.read_bytes()
+
+
+def test_no_prompts_are_no_rows(tmp_path: Path, encoder: Any) -> None:
+    assert embed_prompts(encoder, [], cache_dir=tmp_path).shape == (0, encoder.dim)
