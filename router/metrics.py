@@ -1,10 +1,11 @@
 """Prometheus series of the gateway, all workers together (prometheus_client's multiprocess files)."""
 
+import os
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -100,6 +101,15 @@ class Metrics:
         if child is None:
             child = self._children[key] = metric.labels(*labels)
         return child
+
+
+def settle_process_id() -> None:
+    """Tell prometheus_client once who this process is: by default it asks the kernel at every increment.
+
+    A worker never forks. Call it before the first ``Metrics``.
+    """
+    pid = os.getpid()
+    values.ValueClass = values.MultiProcessValue(lambda: pid)  # type: ignore[no-untyped-call]
 
 
 def render(directory: Path) -> bytes:

@@ -1,6 +1,5 @@
 """Sessions: which conversation a request belongs to, and on which arm that conversation stands."""
 
-import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ def session_key(caller: Caller, chat: ChatRequest, headers: Mapping[bytes, bytes
     named = headers.get(b"x-gearshift-session-id", b"").decode("latin-1") or chat.hints.session or chat.prompt_cache_key
     material = f"id\0{named}" if named else f"text\0{chat.system_text}\0{chat.first_user_text}"
     text = f"{caller.organisation}\0{caller.tenant}\0{material}"
-    return hmac.new(secret, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]
+    return hmac.digest(secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
 
 class SessionStore(Protocol):

@@ -67,6 +67,7 @@ class Supervisor:
         self._wanted: set[int] = set()
         self._socket: socket.socket | None = None
         self._local: LocalModel | None = None
+        self._store: EmbeddedValkey | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -106,7 +107,7 @@ class Supervisor:
         if store.url == EMBEDDED:
             if not wait_for_workers(self._directory, wait_s=EARLIER_WORKERS_S):
                 log.warning("a worker of an earlier run still lives; what it has open is closed as unknown")
-            stack.enter_context(EmbeddedValkey(self._directory))
+            self._store = stack.enter_context(EmbeddedValkey(self._directory))
             closed = asyncio.run(recover_embedded(store))
             if closed:
                 log.warning("closed %d requests that an earlier run left open, as unknown_after_crash", closed)
@@ -174,6 +175,9 @@ class Supervisor:
                 self._take_new_config()
             if self._local is not None:
                 self._local.poll()
+            if self._store is not None and not self._store.is_running():
+                log.error("the embedded store ended; it is started again on the same data")
+                self._store.start()
             for worker in self._workers:
                 self._keep_alive(worker)
 

@@ -18,6 +18,7 @@ from router.app import create_app
 from router.brief import Brief
 from router.gateway import Gateway
 from router.http.protocol import make_protocol
+from router.metrics import settle_process_id
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
 from router.upstreams.openai import open_session
@@ -144,6 +145,7 @@ def main() -> None:
     """Read the brief from standard input and serve."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     brief = Brief.load(sys.stdin.buffer.readline())
+    settle_process_id()
     with worker_lock(data_dir(brief.config.store)), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(brief))
 
