@@ -29,7 +29,7 @@ class Price:
 class Usage:
     """Tokens of one attempt by kind; ``input`` counts every prompt token and ``output`` every completion token.
 
-    ``cached_input`` and ``cache_write`` are parts of ``input``; ``reasoning`` is a part of ``output`` (as OpenAI counts).
+    ``cached_input`` and ``cache_write`` are parts of ``input``; ``reasoning`` is a part of ``output`` (as with OpenAI).
     """
 
     input: int = 0

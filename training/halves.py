@@ -17,7 +17,7 @@ from policies.zoo.linear import LinearPolicy
 from training.embeddings import Floats, embed_prompts
 from training.linear import LinearSettings, fit_linear, make_inputs
 from training.offline import contexts_of, play
-from training.replay_report import BAR_USD_PER_CORRECT_ANSWER, Choice, ReplayReport, replay_report, report_table
+from training.replay_report import BAR_USD_PER_CORRECT_ANSWER, Choice, ReplayReport, print_report, replay_report
 
 
 def halves_report(
@@ -49,15 +49,13 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of landmarks and folds.")] = 0,
 ) -> None:
     """Print the table of a pool's two halves, each decided by the policy fitted on the other."""
-    from rich.console import Console
-
     prepare_encoder(encoder)
     opened = load_encoder(encoder)
     table = load_pool(data, pools, pool)
     report = halves_report(
         table, embed_prompts(opened, table.prompts), encoder=opened, settings=LinearSettings(seed=seed)
     )
-    Console().print(report_table(report))
+    print_report(report)
 
 
 if __name__ == "__main__":

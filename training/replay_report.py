@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.table import Table
 
 from policies.tables import OutcomeTable
@@ -147,6 +148,12 @@ def report_table(report: ReplayReport) -> Table:
     for baseline in report.baselines:
         table.add_row(baseline.name, _percent(baseline.accuracy), f"{1000 * baseline.usd:.4f}", "", "", "")
     return table
+
+
+def print_report(report: ReplayReport) -> None:
+    """Print the report; its columns need some room even where the terminal tells no width."""
+    console = Console()
+    Console(width=max(console.width, 110)).print(report_table(report))
 
 
 def _percent(value: Interval) -> str:

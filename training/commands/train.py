@@ -45,15 +45,10 @@ def linear(
     if as_json:
         _print_json(result)
         return
-    from rich.console import Console
+    from training.replay_report import print_report
 
-    from training.replay_report import report_table
-
-    console = Console()
-    console.print(report_table(report))
-    console.print(
-        f"wrote {out} ({result['version']}); serve it with policy: {{name: linear, artifact: {out}}}", soft_wrap=True
-    )
+    print_report(report)
+    typer.echo(f"wrote {out} ({result['version']}); serve it with policy: {{name: linear, artifact: {out}}}")
 
 
 def _print_json(result: dict[str, Any]) -> None:
