@@ -18,7 +18,7 @@ from router.http.asgi import send_body
 from router.modes import adapt, adapt_pinned
 from router.streaming import OpenStream, open_stream, pump
 from router.upstreams.base import Call, UpstreamError
-from router.upstreams.dispatch import fetch, retry_allowed, to_api_error, worth_falling_back
+from router.upstreams.dispatch import Attempt, fetch, to_api_error, worth_falling_back
 
 MAX_FALLBACKS = 2
 Got = TypeVar("Got", Answer, OpenStream)
@@ -43,6 +43,7 @@ async def answer(gateway: Gateway, exchange: Exchange, receive: Receive, send: S
                 raise
         except ApiError as error:
             await settle(gateway, exchange, status="error", http_status=error.status, error=error.code)
+            error.headers = exchange.headers()  # so that the failure can be found in the log
             raise
         except Exception:
             # A mistake of ours is still an end: the row must not wait for the lease to run out.
@@ -120,23 +121,22 @@ def call_for(exchange: Exchange, deployment: Deployment) -> Call:
 
 
 async def _whole(exchange: Exchange) -> Answer:
-    """The whole answer of the serving arm; a body that is no answer is asked for again while that is allowed."""
-    deployments, arm = exchange.setup.deployments, exchange.served
-    while True:
-        sent, raw = await fetch(
-            deployments,
-            arm.arm.model,
-            lambda deployment: call_for(exchange, deployment),
-            arm=arm.name,
-            revision=arm.revision,
-            attempts=exchange.attempts,
-        )
-        exchange.upstream_model = sent.attempt.upstream_model
-        try:
-            return read_answer(raw, request_id=exchange.request_id, upstream=sent.attempt.deployment)
-        except UpstreamError as error:
-            if not retry_allowed(deployments, error, arm=arm.name, attempts=exchange.attempts):
-                raise
+    """The whole answer of the serving arm."""
+    arm = exchange.served
+
+    def read(attempt: Attempt, raw: bytes) -> Answer:
+        exchange.upstream_model = attempt.upstream_model
+        return read_answer(raw, request_id=exchange.request_id, upstream=attempt.deployment)
+
+    return await fetch(
+        exchange.setup.deployments,
+        arm.arm.model,
+        lambda deployment: call_for(exchange, deployment),
+        arm=arm.name,
+        revision=arm.revision,
+        attempts=exchange.attempts,
+        read=read,
+    )
 
 
 async def _opened(exchange: Exchange) -> OpenStream:

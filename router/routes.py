@@ -21,7 +21,7 @@ from router.metrics import render
 from router.store.base import StoreUnavailable
 from router.tenants import Caller
 from router.upstreams.base import Call, UpstreamError
-from router.upstreams.dispatch import fetch, to_api_error
+from router.upstreams.dispatch import Attempt, fetch, to_api_error
 
 JSON = "application/json"
 
@@ -104,8 +104,14 @@ class Routes:
             return Call(body=body, raw=orjson.dumps(body), stream=False, request_id=request_id, path="/embeddings")
 
         try:
-            _, raw = await fetch(
-                self._gateway.setup.deployments, asked.model, call_for, arm=asked.model, revision="", attempts=[]
+            raw = await fetch(
+                self._gateway.setup.deployments,
+                asked.model,
+                call_for,
+                arm=asked.model,
+                revision="",
+                attempts=[],
+                read=read_embeddings,
             )
         except UpstreamError as error:
             raise to_api_error(error) from error
@@ -181,6 +187,17 @@ class Routes:
         headers = dict(request.scope["headers"])
         caller = self._gateway.setup.tenants.authenticate(headers)
         return caller, await read_body(request.receive, headers, self._gateway.setup.config.server.limits)
+
+
+def read_embeddings(attempt: Attempt, raw: bytes) -> bytes:
+    """The body itself, if it is a list of embeddings. Raises UpstreamError otherwise."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict) or not isinstance(body.get("data"), list):
+        raise UpstreamError(attempt.deployment, "garbage", status=200)
+    return raw
 
 
 def _json(body: Any) -> Response:

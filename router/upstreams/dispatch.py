@@ -6,6 +6,7 @@ pipeline's: it calls `dispatch` again with another model and the same list of at
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from policies.records import AttemptRecord
 from router.config.schema import Deployment
@@ -26,6 +27,7 @@ __all__ = [
     "worth_falling_back",
 ]
 
+T = TypeVar("T")
 MAX_ATTEMPTS = 3
 BACKOFF_S = 0.1
 WAIT_MAX_S = 1.0
@@ -141,28 +143,26 @@ async def fetch(
     revision: str,
     attempts: list[AttemptRecord],
     deadline: float | None = None,
-    check: Callable[[Attempt, bytes], None] | None = None,
-) -> tuple[Sent, bytes]:
-    """`dispatch`, and the whole body: an answer that is not streamed can be asked for again when its body is cut.
+    read: Callable[[Attempt, bytes], T],
+) -> T:
+    """`dispatch`, and what ``read`` makes of the whole body: an answer that is not streamed can be asked for again.
 
     Args:
-        check: Raises UpstreamError for a body that is no answer; that attempt has then failed like any other.
+        read: Raises UpstreamError for a body that is no answer; that attempt has then failed like any other.
     """
     while True:
         sent = await dispatch(
             deployments, model, call_for, arm=arm, revision=revision, attempts=attempts, deadline=deadline
         )
         try:
-            body = await sent.reply.read()
-            if check is not None:
-                check(sent.attempt, body)
+            answer = read(sent.attempt, await sent.reply.read())
         except UpstreamError as error:
             sent.attempt.failed(error)
             if not retry_allowed(deployments, error, arm=arm, attempts=attempts):
                 raise
         else:
             sent.attempt.ended()
-            return sent, body
+            return answer
         finally:
             sent.attempt.abandoned()
             await sent.reply.aclose()

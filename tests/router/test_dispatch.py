@@ -19,6 +19,10 @@ from router.upstreams.fake import Answer, FakeUpstream, Script
 QUICK = Timeouts(first_byte_s=0.05, between_chunks_s=0.05, total_s=0.2)
 
 
+def whole(attempt: Attempt, body: bytes) -> bytes:
+    return body
+
+
 class World:
     """Deployments of model `m`, one per answer, on a clock that only sleeping moves."""
 
@@ -39,14 +43,18 @@ class World:
 
     async def ask(self, arm: str = "m/instant") -> bytes:
         """One request of its own, whole."""
-        _, body = await fetch(self.deployments, "m", caller(0), arm=arm, revision="rev", attempts=self.attempts)
+        body = await fetch(
+            self.deployments, "m", caller(0), arm=arm, revision="rev", attempts=self.attempts, read=whole
+        )
         return body
 
     async def ask_anew(self) -> None:
         """One request with its own list of attempts, its failure swallowed."""
         attempts: list[AttemptRecord] = []
         try:
-            await fetch(self.deployments, "m", caller(self.now), arm="m/instant", revision="", attempts=attempts)
+            await fetch(
+                self.deployments, "m", caller(self.now), arm="m/instant", revision="", attempts=attempts, read=whole
+            )
         except UpstreamError:
             pass
         finally:
@@ -95,12 +103,13 @@ async def test_a_cut_body_is_asked_for_again() -> None:
 
 @pytest.mark.asyncio
 async def test_a_body_that_is_no_answer_is_a_failed_attempt() -> None:
-    def check(attempt: Attempt, body: bytes) -> None:
+    def read(attempt: Attempt, body: bytes) -> bytes:
         if b"choices" not in body:
             raise UpstreamError(attempt.deployment, "garbage", status=200)
+        return body
 
     world = World(Answer(fault=("body_null", None)))
-    await fetch(world.deployments, "m", caller(0), arm="a", revision="", attempts=world.attempts, check=check)
+    await fetch(world.deployments, "m", caller(0), arm="a", revision="", attempts=world.attempts, read=read)
     assert [attempt.kind for attempt in world.attempts] == ["garbage", "ok"]
 
 
