@@ -84,8 +84,12 @@ class RunningGateway:
         """kill -9 of the supervisor and, with it, of every worker: nothing gets to say goodbye but the store."""
         for worker in self.workers():
             os.kill(worker, signal.SIGKILL)
-        os.kill(self.pid, signal.SIGKILL)
+        self.kill_supervisor()
+
+    def kill_supervisor(self) -> None:
+        """kill -9 of the supervisor alone: what it started learns of it from the kernel."""
         assert self._process is not None
+        os.kill(self.pid, signal.SIGKILL)
         self._process.wait()
 
     def stop(self, *, within_s: float = 60.0) -> int:
