@@ -13,10 +13,10 @@ from typing import Any, Self
 import orjson
 
 from router.upstreams.fake_faults import FAULTS
+from router.upstreams.fake_http import framing, head_of, last_bytes, take_request
 from router.upstreams.fake_plan import Part, Plan, error_plan, json_plan, plan_for
 from router.upstreams.fake_script import Script
 
-REASONS = {200: b"OK", 204: b"No Content"}
 HEAD_BYTES = 65_536
 BODY_BYTES = 64_000_000
 
@@ -190,7 +190,7 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _next(self) -> None:
-        request = _take_request(self._buffer)
+        request = take_request(self._buffer)
         if request is None:
             if len(self._buffer) > BODY_BYTES:
                 self.drop()
@@ -204,8 +204,8 @@ class _Connection(asyncio.Protocol):
             self._task.add_done_callback(_ignore_cancel)
 
     def _answer_at_once(self, plan: Plan) -> None:
-        frame = _framing(plan)
-        self._transport.write(head_of(plan) + b"".join(frame(part.data) for part in plan.parts) + _last(plan))
+        frame = framing(plan)
+        self._transport.write(head_of(plan) + b"".join(frame(part.data) for part in plan.parts) + last_bytes(plan))
         if self._seen is not None:
             self._seen.status, self._seen.finished = plan.status, True
             self._seen.tokens_served = sum(part.tokens for part in plan.parts)
@@ -217,7 +217,7 @@ class _Connection(asyncio.Protocol):
         if not await self._begin(plan):
             return
         self._transport.write(head_of(plan))
-        frame = _framing(plan)
+        frame = framing(plan)
         for part in plan.parts:
             await self._part(part, frame)
         if plan.end == "hang":
@@ -227,7 +227,7 @@ class _Connection(asyncio.Protocol):
         if plan.end == "bad_chunk":
             self._transport.write(b"zz\r\nnot a chunk")
         if plan.end == "complete":
-            self._transport.write(_last(plan))
+            self._transport.write(last_bytes(plan))
         if self._seen is not None:
             self._seen.finished = plan.end == "complete"
         self._after(plan)
@@ -265,40 +265,6 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         elif self._buffer:
             self._next()
-
-
-def _take_request(buffer: bytearray) -> tuple[str, str, dict[str, str], bytes] | None:
-    end = buffer.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    lines = bytes(buffer[:end]).decode("latin-1").split("\r\n")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-    size = int(headers.get("content-length") or 0)
-    if len(buffer) < end + 4 + size:
-        return None
-    raw = bytes(buffer[end + 4 : end + 4 + size])
-    del buffer[: end + 4 + size]
-    method, path, *_ = lines[0].split(" ")
-    return method, path.partition("?")[0], headers, raw
-
-
-def head_of(plan: Plan) -> bytes:
-    """Status line and headers."""
-    lines = [b"HTTP/1.1 %d %s" % (plan.status, REASONS.get(plan.status, b"Scripted"))]
-    lines += [f"{name}: {value}".encode() for name, value in plan.headers.items()]
-    if plan.length is None:
-        lines.append(b"transfer-encoding: chunked")
-    elif plan.length >= 0 and plan.status != 204:
-        lines.append(b"content-length: %d" % plan.length)
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def _framing(plan: Plan) -> Callable[[bytes], bytes]:
-    return (lambda raw: b"%x\r\n%s\r\n" % (len(raw), raw)) if plan.length is None else (lambda raw: raw)
-
-
-def _last(plan: Plan) -> bytes:
-    return b"0\r\n\r\n" if plan.length is None else b""
 
 
 def _reset(transport: asyncio.Transport) -> None:
