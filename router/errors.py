@@ -6,6 +6,9 @@ import orjson
 class ApiError(Exception):
     """An answer that is an error. `message` never holds prompt, answer or key text.
 
+    Attributes:
+        headers: Sent with it; a request that got as far as a decision tells its id and the decision here.
+
     Source: OpenAI API reference, "Error codes"; the object is ``{"error": {message, type, param, code}}``.
     """
 
@@ -24,6 +27,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.message, self.param, self.retry_after_s = message, param, retry_after_s
+        self.headers: list[tuple[bytes, bytes]] = []
         self.code = code if code is not None else type(self).code
         self.status = status if status is not None else type(self).status
 

@@ -80,8 +80,8 @@ async def send_body(send: Send, status: int, body: bytes, headers: Iterable[Head
 
 
 def error_headers(error: ApiError) -> list[Header]:
-    """`retry-after` in whole seconds, rounded up; and `connection: close` where unread bytes may follow."""
-    headers: list[Header] = []
+    """Its own, `retry-after` in whole seconds, rounded up, and `connection: close` where unread bytes may follow."""
+    headers: list[Header] = list(error.headers)
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(0, -int(-error.retry_after_s // 1))))
     if isinstance(error, BodyTooLarge | BodyTooSlow | HeadersTooLarge):
