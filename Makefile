@@ -27,7 +27,8 @@ test: $(STAMPS)/dev  ## every fast test
 	$(BIN)/python -m pytest $(ARGS)
 
 accept: $(STAMPS)/dev  ## the full acceptance bars, long
-	$(BIN)/python -m pytest -m accept tests/acceptance $(ARGS)
+	$(BIN)/python -m pytest -m "accept or not accept" tests/acceptance $(ARGS)
+	$(BIN)/python -m bench --rounds 3 --check
 
 bench: $(STAMPS)/dev  ## against nginx, TensorZero and LiteLLM
 	$(BIN)/python -m bench $(ARGS)

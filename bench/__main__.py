@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
+from bench.bars import check
 from bench.fake import fake_upstream
 from bench.gateways.base import Gateway
 from bench.gateways.gearshift import Gearshift
@@ -63,6 +64,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--sentence-transformers", action="store_true", help="also that encoder (needs its extra)")
     parser.add_argument("--install", action="store_true", help="install tools and peers, then stop")
     parser.add_argument("--no-install", action="store_true", help="measure what is installed, list the rest as missing")
+    parser.add_argument("--check", action="store_true", help="also fail when one of the project's own bars is missed")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
     return parser.parse_args(argv)
@@ -156,7 +158,8 @@ def main(argv: Sequence[str]) -> int:
     (folder / f"{date}.md").write_text(markdown(results))
     (folder / f"{date}.svg").write_text(svg(results))
     screen.print(f"written: bench/results/{date}.json, .md, .svg", highlight=False)
-    return 1 if missing or any(s.errors for s in results.series) else 0
+    met = not options.check or check(results, lambda line: screen.print(line, highlight=False))
+    return 1 if not met or missing or any(s.errors for s in results.series) else 0
 
 
 if __name__ == "__main__":

@@ -1,0 +1,54 @@
+"""The bars read the right row and figure, and a miss is a miss."""
+
+from bench.bars import MINILM, STATIC, against_litellm, bars, check, verdicts
+from bench.measure import Row
+from bench.results import Results, Series
+
+
+def run_with(*series: Series) -> Results:
+    return Results(series, (), {}, {}, "", "", "")
+
+
+def static(**figures: float) -> Series:
+    return Series(STATIC, Row(30, unique=True, streams=True), (figures,))
+
+
+def test_a_row_that_was_not_measured_is_a_miss() -> None:
+    assert not any(verdict.met for verdict in verdicts(run_with()))
+    assert not check(run_with(), lambda line: None)
+
+
+def test_the_median_of_the_rounds_decides() -> None:
+    rounds = ({"cpu_gateway_ms": 0.5}, {"cpu_gateway_ms": 0.7}, {"cpu_gateway_ms": 9.0})
+    results = run_with(Series(STATIC, Row(30, unique=True, streams=True), rounds))
+    found = next(v for v in verdicts(results) if v.bar.figure == "cpu_gateway_ms" and v.bar.gateway == STATIC)
+    assert found.value == 0.7
+    assert found.met
+
+
+def test_a_figure_above_its_bound_is_said_to_be_missed() -> None:
+    said: list[str] = []
+    check(run_with(static(ready_s=3.5)), said.append)
+    assert any(line.startswith("MISSED  seconds to ready, static: 3.5") for line in said)
+
+
+def test_a_cache_hit_has_a_bar_of_its_own() -> None:
+    warm = Series(MINILM, Row(30, unique=False), ({"cpu_gateway_ms": 0.7},))
+    found = [v for v in verdicts(run_with(warm)) if v.value is not None]
+    assert [v.bar.claim for v in found] == ["CPU ms per routed request, minilm, cache hit"]
+
+
+def test_the_ratio_to_litellm_is_theirs_over_ours() -> None:
+    theirs = Series("LiteLLM proxy", Row(30, unique=True), ({"cpu_ms": 8.0},))
+    assert against_litellm(run_with(static(cpu_ms=0.8), theirs)) == 10.0
+
+
+def test_only_aims_may_be_missed() -> None:
+    bound = {(bar.gateway, bar.unique, bar.figure): bar.bound for bar in bars() if not bar.aim}
+    rows: dict[tuple[str, bool], dict[str, float]] = {}
+    for (gateway, unique, figure), value in bound.items():
+        rows.setdefault((gateway, unique), {})[figure] = value
+    series = [
+        Series(gateway, Row(30, unique=unique, streams=True), (figures,)) for (gateway, unique), figures in rows.items()
+    ]
+    assert check(run_with(*series), lambda line: None)
