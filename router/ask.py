@@ -22,7 +22,8 @@ class Ask:
 
     Attributes:
         before: Where the conversation stands; for tool results where the answer stands that issued the calls.
-        trade_off: In force for this request: the virtual model's, else the tenant's, tightened by the request.
+        trade_off: In force for this request: the hint's, else the virtual model's, else the tenant's, with the tightest
+            cap and floor of tenant, choice and request.
         explore: Exploration floor in force.
     """
 
@@ -71,7 +72,7 @@ async def _before(
     named = b"x-gearshift-session-id" in headers or bool(chat.hints.session or chat.prompt_cache_key)
     try:
         if chat.is_tool_result:
-            return await sessions.issuer(caller, chat)
+            return await sessions.issuer(caller, session, chat)
         return await sessions.standing(caller, session, chat, named=named)
     except StoreUnavailable:
         return None
@@ -85,11 +86,12 @@ def _trade_off(setup: Setup, chat: ChatRequest, caller: Caller, target: Target) 
         raise BadRequest(
             f"gearshift.trade_off: expected one of {known}", param="gearshift.trade_off", code="invalid_hint"
         )
-    base = setup.trade_offs[name]
+    base, own = setup.trade_offs[name], setup.trade_offs[caller.config.trade_off]
+    # Another trade-off changes what quality is worth; the tenant's own cap and floor bind whatever it says.
     return replace(
         base,
-        max_usd=base.max_usd if hints.max_usd is None else min(base.max_usd, hints.max_usd),
-        quality_floor=max(base.quality_floor, hints.quality_floor or 0.0),
+        max_usd=min(base.max_usd, own.max_usd, float("inf") if hints.max_usd is None else hints.max_usd),
+        quality_floor=max(base.quality_floor, own.quality_floor, hints.quality_floor or 0.0),
     )
 
 
@@ -107,13 +109,14 @@ def needs_of(ask: Ask, prompt_tokens: int) -> Needs:
         capabilities=tuple(name for name, needed in wanted if needed),
         prompt_tokens=prompt_tokens,
         max_tokens=chat.max_tokens,
-        models=_intersection(tenant.models, chat.hints.models),
-        modes=_intersection(tenant.modes, chat.hints.modes, [ask.target.mode] if ask.target.mode else None),
+        n=chat.n,
+        models=_intersection(tenant.models, chat.hints.models or None),
+        modes=_intersection(tenant.modes, chat.hints.modes or None, [ask.target.mode] if ask.target.mode else None),
         max_usd=ask.trade_off.max_usd,
     )
 
 
 def _intersection(*allowed: Collection[str] | None) -> tuple[str, ...] | None:
-    """What all lists allow; None or an empty list allows everything, and None is returned if all do."""
-    lists = [set(names) for names in allowed if names]
+    """What all lists allow; None allows everything, and is returned if all do. Lists that do not meet allow nothing."""
+    lists = [set(names) for names in allowed if names is not None]
     return tuple(set.intersection(*lists)) if lists else None

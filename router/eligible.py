@@ -11,11 +11,12 @@ from router.config.schema import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the request demands of an arm; empty tuples and None mean no demand."""
+    """What the request demands of an arm; None means no demand, an empty list of models or modes allows none."""
 
     capabilities: tuple[str, ...] = ()
     prompt_tokens: int = 0
     max_tokens: int | None = None
+    n: int = 1
     models: tuple[str, ...] | None = None
     modes: tuple[str, ...] | None = None
     max_usd: float = float("inf")
@@ -30,11 +31,11 @@ class Candidate:
 
 
 def expected_usd(facts: ArmFacts, needs: Needs) -> float | None:
-    """USD of an answer of the expected length; None if the price is unknown."""
+    """USD of `n` answers of the expected length; None if the price is unknown."""
     if facts.price is None:
         return None
     output = facts.output_tokens if needs.max_tokens is None else min(needs.max_tokens, facts.output_tokens)
-    return cost_nano_usd(Usage(input=needs.prompt_tokens, output=output), facts.price) / NANO
+    return cost_nano_usd(Usage(input=needs.prompt_tokens, output=output * needs.n), facts.price) / NANO
 
 
 def forbidden(arm: Arm, needs: Needs) -> str | None:
@@ -43,6 +44,18 @@ def forbidden(arm: Arm, needs: Needs) -> str | None:
         return "model not allowed for this request or tenant"
     if needs.modes is not None and arm.mode not in needs.modes:
         return "mode not allowed for this request or tenant"
+    return None
+
+
+def too_dear(facts: ArmFacts, needs: Needs) -> str | None:
+    """Why the cost cap does not allow this arm, or None. An unknown price is never taken for a low one."""
+    if needs.max_usd == float("inf"):
+        return None
+    usd = expected_usd(facts, needs)
+    if usd is None:
+        return "the price is unknown and the request has a cost cap"
+    if usd > needs.max_usd:
+        return f"expected cost {usd:.6f} USD is above the cap {needs.max_usd:g}"
     return None
 
 
@@ -58,13 +71,7 @@ def obstacle(candidate: Candidate, needs: Needs, *, health: Callable[[str], str 
     room = needs.prompt_tokens + (needs.max_tokens or 0)
     if room > model.context_tokens:
         return f"needs about {room} tokens of context, the model has {model.context_tokens}"
-    if needs.max_usd != float("inf"):
-        usd = expected_usd(candidate.facts, needs)
-        if usd is None:
-            return "the price is unknown and the request has a cost cap"
-        if usd > needs.max_usd:
-            return f"expected cost {usd:.6f} USD is above the cap {needs.max_usd:g}"
-    return health(arm.model)
+    return too_dear(candidate.facts, needs) or health(arm.model)
 
 
 def eligible(

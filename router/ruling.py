@@ -13,7 +13,7 @@ from policies.policy import ArmFacts, Policy, Scores
 from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
 from router.ask import Ask, needs_of
-from router.eligible import eligible, forbidden
+from router.eligible import Needs, eligible, forbidden, too_dear
 from router.errors import NoEligibleModel
 from router.http.boundary import log_place
 from router.perceive import Sight
@@ -49,20 +49,22 @@ def above_floor(
 ) -> tuple[list[ArmFacts], dict[str, str]]:
     """Keep the arms whose predicted quality reaches the floor, relative to the reference arm (default: the best).
 
-    A policy that claims no knowledge of quality (NaN) cannot promise a floor: only the reference arm is kept then,
-    or every arm when no reference is declared.
+    Where a policy claims no knowledge of quality (NaN) it cannot promise a floor: such arms go unless they are the
+    reference. If it knows of none and no reference is eligible, there is nothing to compare and all are kept.
     """
     quality = policy.score(context, arms, trade_off).predictions.quality
     names = [arm.name for arm in arms]
-    at = names.index(reference) if reference in names else None
-    known = not np.isnan(quality).any()
-    if not known and at is None:
+    if reference in names:
+        at = names.index(reference)
+    elif np.isnan(quality).all():
         return list(arms), {}
-    best = float(quality[at]) if at is not None and known else float(np.max(quality)) if known else np.nan
+    else:
+        at = int(np.nanargmax(quality))
+    least = trade_off.quality_floor * quality[at]
     kept: list[ArmFacts] = []
     removed: dict[str, str] = {}
     for index, arm in enumerate(arms):
-        if index == at or (known and quality[index] >= trade_off.quality_floor * best):
+        if index == at or quality[index] >= least:  # never true of a NaN
             kept.append(arm)
         else:
             removed[arm.name] = (
@@ -91,15 +93,17 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
     needs = needs_of(ask, context.prompt_tokens)
     arms, removed = eligible(setup.candidates, needs, health=setup.deployments.healthy)
     if ask.target.forced is not None:
-        return _forced(ask, ask.target.forced, removed)
+        return _forced(ask, ask.target.forced, needs, removed)
     if not arms:
         reasons = "; ".join(f"{arm}: {why}" for arm, why in removed.items())
         raise NoEligibleModel(f"no arm may answer this request: {reasons}")
     names = [arm.name for arm in arms]
     if ask.continues and ask.before is not None and ask.before.arm in names:
         return Ruling("sticky", certain(arms, names.index(ask.before.arm), "a tool result stays on its arm"), removed)
-    if sight.late and setup.policy.encoder_id:
-        return _late(ask, arms, removed, why="the embedding was late")
+    if setup.policy.encoder_id and not context.embedding.size:
+        # Not asked for: a tool result was to stay on an arm, and that arm may no longer answer.
+        why = "the embedding was late" if sight.late else "the arm of this tool result may not answer"
+        return _late(ask, arms, removed, why=why)
     try:
         return draw(ask, context, arms, removed=removed, rng=rng)
     except Exception as error:
@@ -115,12 +119,12 @@ def _late(ask: Ask, arms: Sequence[ArmFacts], removed: dict[str, str], *, why: s
     return Ruling("late", certain(arms, at, f"{why}: the declared fallback answers"), removed)
 
 
-def _forced(ask: Ask, arm: Arm, removed: dict[str, str]) -> Ruling:
+def _forced(ask: Ask, arm: Arm, needs: Needs, removed: dict[str, str]) -> Ruling:
     """The arm the client named. What the model cannot do is left to it to say; what the tenant may not, we say."""
-    why = forbidden(arm, needs_of(ask, 0))
+    facts = ask.setup.arms[arm.name]
+    why = forbidden(arm, needs) or too_dear(facts, needs)
     if why is not None:
         raise NoEligibleModel(f"{arm.name}: {why}", param="model")
-    facts = ask.setup.arms[arm.name]
     return Ruling("forced", certain([facts], 0, "the request names this model or arm"), removed)
 
 

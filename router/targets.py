@@ -9,7 +9,7 @@ from policies.policy import ArmFacts
 from router.errors import NotFound
 
 # RouteLLM's spelling, "router-<name>-<threshold>": its clients are routed unchanged (github.com/lm-sys/RouteLLM).
-_ROUTELLM = re.compile(r"^router-[A-Za-z0-9_]+-\d*\.?\d+$")
+_ROUTELLM = re.compile(r"router-[A-Za-z0-9_]+-\d*\.?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def resolve(
     Raises:
         NotFound: No virtual model, registered model or arm has this name.
     """
-    if model == "auto" or _ROUTELLM.match(model):
+    if model == "auto" or _ROUTELLM.fullmatch(model):
         return Target()
     if model.startswith("auto:"):
         word = model[5:]
