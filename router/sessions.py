@@ -41,6 +41,16 @@ def session_key(caller: Caller, chat: ChatRequest, headers: Mapping[bytes, bytes
     return hmac.digest(secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()[:32]
 
 
+def tool_call_keys(caller: Caller, session: str, call_ids: Sequence[str]) -> tuple[str, ...]:
+    """Under which keys the issuer of tool calls is kept: first within the session, then within the tenant.
+
+    Ids are the upstream's, and some are alike in every conversation (``functions.search:0``); others are unique, and
+    find their arm also when a client has shortened the conversation so that its session looks like another.
+    """
+    tenant = f"{len(caller.tenant)}:{caller.tenant}"
+    return (*(f"{session}:{call_id}" for call_id in call_ids), *(f"{tenant}:{call_id}" for call_id in call_ids))
+
+
 class SessionStore(Protocol):
     """The part of the store that sessions ask; see `router.store.base.Store`."""
 
@@ -60,21 +70,22 @@ class Sessions:
         if chat.turn <= 1 and not named and not chat.is_tool_result:
             return None
         known = self._recent.get((caller.organisation, session))
-        return known or Standing.load(await self._store.session(caller.organisation, session))
+        if known is not None and known.turn >= chat.turn - 1:  # else another process has answered since
+            return known
+        return Standing.load(await self._store.session(caller.organisation, session)) or known
 
-    async def issuer(self, caller: Caller, chat: ChatRequest) -> Standing | None:
+    async def issuer(self, caller: Caller, session: str, chat: ChatRequest) -> Standing | None:
         """Standing of the answer that issued the tool calls whose results this request brings, or None if unknown."""
-        if not chat.is_tool_result or not chat.tool_call_ids:
-            return None
-        for call_id in chat.tool_call_ids:
-            known = self._recent.get((caller.organisation, call_id))
+        keys = tool_call_keys(caller, session, chat.tool_call_ids)
+        for key in keys[: len(chat.tool_call_ids)]:
+            known = self._recent.get((caller.organisation, key))
             if known is not None:
                 return known
-        return Standing.load(await self._store.tool_call_owner(caller.organisation, tuple(chat.tool_call_ids)))
+        return Standing.load(await self._store.tool_call_owner(caller.organisation, keys)) if keys else None
 
-    def remember(self, caller: Caller, standing: Standing, *, session: str, tool_calls: tuple[str, ...]) -> None:
+    def remember(self, caller: Caller, standing: Standing, *, session: str, tool_calls: Sequence[str]) -> None:
         """Keep what the store is being told, for requests that follow to this process."""
-        for key in (session, *tool_calls):
+        for key in (session, *tool_call_keys(caller, session, tool_calls)):
             self._recent[caller.organisation, key] = standing
             self._recent.move_to_end((caller.organisation, key))
         while len(self._recent) > _REMEMBERED:
