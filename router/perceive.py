@@ -7,10 +7,10 @@ from time import perf_counter
 import numpy as np
 
 from policies.context import Context, Floats
-from policies.encoders.base import EncoderError
 from policies.features import estimate_tokens, lexical_features
 from router.ask import Ask
 from router.encoding import EmbeddingService, EncoderBusy
+from router.http.boundary import log_place
 from router.metrics import Metrics
 
 NO_EMBEDDING: Floats = np.zeros(0, dtype=np.float32)
@@ -26,12 +26,16 @@ class Sight:
 
 
 async def timely(encoder: EmbeddingService, text: str, *, within_s: float, metrics: Metrics) -> Floats | None:
-    """The embedding of ``text``, or None when it is not there within the deadline."""
+    """The embedding of ``text``, or None when it is not there within the deadline or the encoder failed."""
     started = perf_counter()
     try:
         async with asyncio.timeout(within_s):
             return await encoder.embed(text)
-    except (TimeoutError, EncoderBusy, EncoderError):
+    except (TimeoutError, EncoderBusy):
+        return None
+    except Exception as error:
+        # An encoder may be a plug-in: one that fails costs the choice, never the answer. Only the stack is logged.
+        log_place(error)
         return None
     finally:
         metrics.encoder_seconds.observe(perf_counter() - started)
