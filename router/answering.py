@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 import orjson
@@ -10,7 +11,7 @@ from policies.policy import ArmFacts
 from router.client import ClientWatch, Receive, Send
 from router.closing import settle
 from router.config.schema import Deployment
-from router.errors import ApiError, StoreDown
+from router.errors import ApiError, StoreDown, Unavailable
 from router.exchange import Exchange
 from router.gateway import Gateway
 from router.http.answer import Answer, read_answer, render
@@ -37,10 +38,15 @@ async def answer(gateway: Gateway, exchange: Exchange, receive: Receive, send: S
             else:
                 await _plain(gateway, exchange, watch, send)
         except asyncio.CancelledError:
-            exchange.counted(None)
+            over = exchange.settled or exchange.ttft_s is not None  # something was sent, or is about to be
+            if exchange.attempts and exchange.attempts[-1].kind == "cancelled":
+                exchange.counted(None)  # an upstream was at work
             await settle(gateway, exchange, status="cancelled", http_status=499)
-            if not watch.gone:
+            if watch.gone:
+                return
+            if over:
                 raise
+            raise _draining(exchange) from None
         except ApiError as error:
             await settle(gateway, exchange, status="error", http_status=error.status, error=error.code)
             error.headers = exchange.headers()  # so that the failure can be found in the log
@@ -51,14 +57,21 @@ async def answer(gateway: Gateway, exchange: Exchange, receive: Receive, send: S
             raise
 
 
+def _draining(exchange: Exchange) -> ApiError:
+    error = Unavailable("this gateway is shutting down; ask another one", code="draining", retry_after_s=1)
+    error.headers = exchange.headers()
+    return error
+
+
 async def _plain(gateway: Gateway, exchange: Exchange, watch: ClientWatch, send: Send) -> None:
     got = await _over_arms(exchange, _whole)
     exchange.told(got.usage, got.generated, finish_reasons=got.finish_reasons)
+    shown = exchange.shown() if exchange.chat.hints.include_gearshift else None
+    # Before it is settled: an answer that cannot be written is not settled as one that was given.
+    body = render(got, usage=exchange.usage, cost_usd=exchange.usd, gearshift=shown)
     watch.stop()  # the answer is complete: from here on it is settled as such, whether or not the client still reads
     if not await settle(gateway, exchange, status="ok", http_status=200):
         raise StoreDown("the outcome could not be recorded, so the answer is withheld; try again")
-    shown = exchange.shown() if exchange.chat.hints.include_gearshift else None
-    body = render(got, usage=exchange.usage, cost_usd=exchange.usd, gearshift=shown)
     await send_body(send, 200, body, exchange.headers())
 
 
@@ -104,9 +117,7 @@ def _order(exchange: Exchange) -> Iterator[ArmFacts]:
         (pair for pair in pairs if pair[0].arm.model != decision.arm.arm.model),
         key=lambda pair: (pair[0].name != setup.fallback, -pair[1]),
     )
-    for arm, _ in others[:MAX_FALLBACKS]:
-        if setup.deployments.healthy(arm.arm.model) is None:
-            yield arm
+    yield from islice((arm for arm, _ in others if setup.deployments.healthy(arm.arm.model) is None), MAX_FALLBACKS)
 
 
 def call_for(exchange: Exchange, deployment: Deployment) -> Call:
@@ -117,6 +128,10 @@ def call_for(exchange: Exchange, deployment: Deployment) -> Call:
         body = adapt_pinned(chat.body, deployment_model=model)
     else:
         body = adapt(chat.body, arm, config.models[arm.model], exchange.setup.asking[arm.name], deployment_model=model)
+    exchange.sent_max_tokens = max(
+        (bound for name in ("max_completion_tokens", "max_tokens") if (bound := body.get(name)) is not None),
+        default=None,
+    )
     return Call(body=body, raw=orjson.dumps(body), stream=chat.stream, request_id=exchange.request_id)
 
 

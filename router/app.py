@@ -36,7 +36,8 @@ class Edge:
                 raise MethodNotAllowed(f"{CHAT_PATH} takes POST")
             await serve_chat(self._gateway, dict(scope["headers"]), receive, send)
         except ApiError as error:
-            self._gateway.metrics.rejected.labels(error.code or "none").inc()
+            if not error.headers:  # refused before a decision: such a code is ours, never an upstream's own word
+                self._gateway.metrics.rejected.labels(error.code or "none").inc()
             await send_error(send, error)
 
 

@@ -1,12 +1,14 @@
 """Closing a request: one outcome row, settled before the last byte leaves, counted once."""
 
+import asyncio
+import contextlib
 import logging
 from time import perf_counter
 
 from router.exchange import Exchange
 from router.gateway import Gateway
 from router.sessions import Standing
-from router.store.base import StoreUnavailable
+from router.store.base import End, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -17,23 +19,38 @@ async def settle(
     """Write the outcome; the first call of an exchange counts, later ones change nothing.
 
     Returns:
-        False if neither the store nor the local spool took the row; the client must not be told that all went well.
+        False if neither the store nor the local spool took the row, or the request had been closed as lost, this
+        process having been taken for dead: the client must not be told that all went well.
     """
     if exchange.settled:
         return True
+    end = exchange.end(status=status, http_status=http_status, error=error)
     exchange.settled = True
-    started = perf_counter()
+    started, written = perf_counter(), False
     try:
-        await gateway.store.settle(exchange.end(status=status, http_status=http_status, error=error))
-    except StoreUnavailable:
-        log.error("outcome of request %s was recorded neither in the store nor in the spool", exchange.request_id)
-        return False
+        written = await _write(gateway.store, end)
     finally:
         gateway.metrics.store_settle.observe(perf_counter() - started)
-        gateway.metrics.ended(exchange, status)
-    if status == "ok":
+        gateway.metrics.ended(exchange, status if written or status != "ok" else "error")
+    if written and status == "ok":
         standing = Standing(exchange.served.name, exchange.decision_id, exchange.chat.turn)
         gateway.sessions.remember(
             exchange.caller, standing, session=exchange.ask.session, tool_calls=exchange.tool_calls
         )
-    return True
+    return written
+
+
+async def _write(store: Store, end: End) -> bool:
+    try:
+        written = await store.settle(end)
+    except asyncio.CancelledError:
+        # The client left or we shut down just now. Settling again is safe: the store takes the first row of a request.
+        with contextlib.suppress(StoreUnavailable):
+            await store.settle(end)
+        raise
+    except StoreUnavailable:
+        log.error("outcome of request %s was recorded neither in the store nor in the spool", end.request_id)
+        return False
+    if not written:
+        log.error("request %s was closed as lost while it was answered; its answer is withheld", end.request_id)
+    return written

@@ -17,7 +17,7 @@ from router.http.parse import ChatRequest
 from router.http.usage import read_usage
 from router.perceive import Sight
 from router.ruling import Ruling
-from router.sessions import Standing
+from router.sessions import Standing, tool_call_keys
 from router.setup import Setup
 from router.store.base import End, Start
 from router.tenants import Caller
@@ -38,6 +38,7 @@ class Exchange:
 
     served: ArmFacts = field(init=False)
     upstream_model: str = ""
+    sent_max_tokens: int | None = None  # of one choice, as it was sent: with the mode's bound and its thinking
     attempts: list[AttemptRecord] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     usage_source: str = "none"
@@ -66,7 +67,7 @@ class Exchange:
 
     def told(self, raw_usage: Any, generated: Generated, *, finish_reasons: Mapping[int, str]) -> None:
         """Take in what the upstream reported of a finished answer, as far as it makes sense."""
-        bound = self.chat.max_tokens
+        bound = self.sent_max_tokens
         self.usage, self.usage_source, self.usage_flags = read_usage(
             raw_usage,
             prompt_estimate=self.sight.context.prompt_tokens,
@@ -143,7 +144,7 @@ class Exchange:
             policy=self.setup.policy_label,
             config=self.setup.config_hash,
             encoder_id=self.setup.encoder_id if embedding_dim else "",
-            far=scores.far,
+            far=bool(scores.far),
             state="live",
             stream=self.chat.stream,
             prompt_tokens=context.prompt_tokens,
@@ -192,7 +193,7 @@ class Exchange:
             tenant=self.caller.tenant,
             session=self.ask.session if status == "ok" else "",
             session_value=standing.dump(),
-            tool_calls=self.tool_calls,
+            tool_calls=tool_call_keys(self.caller, self.ask.session, self.tool_calls),
         )
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -206,13 +207,14 @@ class Exchange:
             ("x-gearshift-policy", self.setup.policy_label),
             ("x-gearshift-propensity", f"{decision.propensity:.6g}"),
             ("x-gearshift-overhead-ms", f"{self.overhead_s * 1e3:.2f}"),
-            ("x-gearshift-attempts", str(len(self.attempts))),
+            # A stream's headers leave while its attempt is under way, and an attempt is recorded when it ends.
+            ("x-gearshift-attempts", str(len(self.attempts) + (not self.settled))),
         ]
         if self.fallback_reason is not None:
             pairs.append(("x-gearshift-fallback-reason", self.fallback_reason))
         if self.ruling.kind == "late":
             pairs.append(("x-gearshift-late", "true"))
-        if self.settled and self.usd is not None:
+        if self.settled and self.usage_source != "none" and self.usd is not None:
             pairs.append(("x-gearshift-cost-usd", f"{self.usd:.9f}"))
             pairs.extend(self._baseline())
         return [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]

@@ -91,9 +91,10 @@ async def pump(gateway: Gateway, exchange: Exchange, stream: OpenStream, *, watc
         return
     stream.sent.attempt.ended()
     exchange.told(relay.usage, relay.generated, finish_reasons=relay.finish_reasons)
+    last = tail(exchange, relay)  # before it is settled, see `answering`
     watch.stop()
     if await settle(gateway, exchange, status="ok", http_status=200):
-        await end_stream(send, tail(exchange, relay))
+        await end_stream(send, last)
     else:
         await end_stream(send, error_event(StoreDown("the outcome could not be recorded; the stream ends here")))
 
