@@ -56,7 +56,7 @@ class Metrics:
             "1 while a deployment is not called",
             ["deployment"],
             registry=registry,
-            multiprocess_mode="max",
+            multiprocess_mode="livemax",  # what a dead worker thought of a deployment is no news
         )
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"

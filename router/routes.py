@@ -10,6 +10,7 @@ from ulid import ULID
 
 from policies.features import estimate_tokens
 from policies.records import FeedbackRow
+from router.encoding import EncoderBusy, Vector
 from router.errors import BadRequest, NotFound, StoreDown, Unavailable
 from router.explain import explained
 from router.gateway import Gateway
@@ -85,12 +86,18 @@ class Routes:
         dim = self._gateway.encoder.dim
         if asked.dimensions not in (None, dim):
             raise BadRequest(f"dimensions: this encoder has {dim}; leave it out", param="dimensions")
-        vectors = [await self._gateway.encoder.embed(text) for text in asked.texts]
+        vectors = [await self._embedding(text) for text in asked.texts]
         tokens = sum(map(estimate_tokens, asked.texts))
         body = embeddings_body(
             vectors, model=self._gateway.encoder.encoder_id, form=asked.encoding_format, prompt_tokens=tokens
         )
         return _json(body)
+
+    async def _embedding(self, text: str) -> Vector:
+        try:
+            return await self._gateway.encoder.embed(text)
+        except EncoderBusy as busy:
+            raise Unavailable(str(busy), code="encoder_busy", retry_after_s=1) from busy
 
     async def _embeddings_upstream(self, asked: EmbeddingsRequest, caller: Caller) -> Response:
         if caller.config.models is not None and asked.model not in caller.config.models:
@@ -127,7 +134,9 @@ class Routes:
         setup = self._gateway.setup
         asked = parse_feedback(raw, setup.config.server.limits, metrics=setup.config.feedback)
         # A decision bears the ULID of the request it was made for.
-        request_id = asked.request_id.replace("dec-", "chatcmpl-", 1)
+        request_id = asked.request_id
+        if request_id.startswith("dec-"):
+            request_id = f"chatcmpl-{request_id.removeprefix('dec-')}"
         try:
             owner = await self._gateway.store.request_owner(caller.organisation, request_id)
             if owner is None or owner[1] != caller.tenant:
@@ -149,7 +158,7 @@ class Routes:
                 tags=asked.tags,
             )
             feedback_id = await self._gateway.store.feedback(
-                caller.organisation, row=orjson.dumps(row), idempotency_key=request.headers.get("idempotency-key", "")
+                caller.organisation, row=orjson.dumps(row), idempotency_key=_idempotency_key(caller, request)
             )
         except StoreUnavailable as down:
             raise StoreDown(
@@ -198,6 +207,12 @@ def read_embeddings(attempt: Attempt, raw: bytes) -> bytes:
     if not isinstance(body, dict) or not isinstance(body.get("data"), list):
         raise UpstreamError(attempt.deployment, "garbage", status=200)
     return raw
+
+
+def _idempotency_key(caller: Caller, request: Request) -> str:
+    """The client's key within its tenant: tenants of one organisation choose theirs without knowing of each other."""
+    key = request.headers.get("idempotency-key", "")
+    return f"{len(caller.tenant)}:{caller.tenant}:{key}" if key else ""
 
 
 def _json(body: Any) -> Response:
