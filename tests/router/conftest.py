@@ -1,12 +1,16 @@
 """A real Valkey for every test that needs a store: one server for the session, emptied before each test."""
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from router.store.embedded import EmbeddedValkey
+
+# Tests are imported by path (importmode=importlib), so the folder of their shared module `rig` is named here.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def command(path: Path, text: str) -> bytes:
