@@ -1,4 +1,4 @@
-"""Embeddings off the event loop: one encoder thread with a bounded queue, and a cache by the hash of the text."""
+"""Embeddings: a cache by the hash of the text, and one thread off the event loop for encoders that are not quick."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from policies.encoders.base import Encoder
 
 Vector = NDArray[np.float32]
 _HAND_OVER_S = 0.001  # finished vectors wait at most this long for others, to share one wake-up of the event loop
+
+
+def _key(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class EncoderBusy(Exception):
@@ -57,13 +61,15 @@ class EmbeddingService:
         self._under_way: dict[bytes, _Job] = {}
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        # An encoder may say that a text takes it well under a millisecond: the way to a thread and back costs more CPU.
+        self._is_quick = bool(getattr(encoder, "is_quick", False))
         self.hits = self.misses = 0
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
     @property
     def encoder(self) -> Encoder:
-        """The wrapped encoder; only the service's own thread may encode with it."""
+        """The wrapped encoder; only the service may encode with it."""
         return self._encoder
 
     @property
@@ -88,18 +94,37 @@ class EmbeddingService:
             EncoderBusy: Too many texts are under way, or the service is closed.
             EncoderError: The encoder failed on this text.
         """
-        key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        vector = self.at_once(text)
+        if vector is not None:
+            return vector
+        self.misses += 1
+        job = self._join(_key(text), text)
+        try:
+            return await asyncio.shield(job.future)
+        finally:
+            job.waiters -= 1
+
+    def at_once(self, text: str) -> Vector | None:
+        """The embedding if it takes no waiting: it is cached, or the encoder is a quick one. None otherwise.
+
+        Raises:
+            EncoderBusy: The service is closed.
+            EncoderError: The encoder failed on this text.
+        """
+        key = _key(text)
         cached = self._cache.get(key)
         if cached is not None:
             self.hits += 1
             self._cache.move_to_end(key)
             return cached
+        if not self._is_quick:
+            return None
+        if self._closed:
+            raise EncoderBusy("the encoder is closed")
         self.misses += 1
-        job = self._join(key, text)
-        try:
-            return await asyncio.shield(job.future)
-        finally:
-            job.waiters -= 1
+        vector = self._vector(text)
+        self._remember(key, vector)
+        return vector
 
     def close(self) -> None:
         """Refuse new texts, fail those under way, and end the thread after the text it is at. Idempotent."""
@@ -147,12 +172,16 @@ class EmbeddingService:
             done.skipped.append(job)
             return
         try:
-            vector = np.array(self._encoder.encode([job.text])[0], np.float32)
+            vector = self._vector(job.text)
         except Exception as error:  # the thread's boundary: whoever waits for this text gets it
             done.failures.append((job, error))
             return
-        vector.flags.writeable = False
         done.vectors.append((job, vector))
+
+    def _vector(self, text: str) -> Vector:
+        vector = np.array(self._encoder.encode([text])[0], np.float32)
+        vector.flags.writeable = False
+        return vector
 
     def _call_loop(self, job: _Job, done: _Done) -> bool:
         try:

@@ -35,6 +35,8 @@ _TYPES: dict[str, np.dtype[Any]] = {"F16": np.dtype("<f2"), "F32": np.dtype("<f4
 class StaticEncoder:
     """Sum of token vectors, optionally mapped, L2-normalised. The table stays on disk, shared between processes."""
 
+    is_quick = True  # bounded by characters and tokens: 0.1 ms for 30 words, 0.6 ms for the longest text
+
     def __init__(self, folder: Path, *, encoder_id: str, bounds: Bounds) -> None:
         from tokenizers import Tokenizer
 

@@ -204,3 +204,36 @@ async def test_the_loop_runs_on_while_the_encoder_works(encoder: Gated, service:
     assert not first.done()
     encoder.gate.set()
     await first
+
+
+class Quick(Gated):
+    """The same encoder, said to be quick."""
+
+    is_quick = True
+
+
+@pytest.mark.asyncio
+async def test_a_quick_encoder_answers_at_once_and_fills_the_cache() -> None:
+    service = EmbeddingService(Quick(), cache_entries=2)
+    first, again = service.at_once("hello"), service.at_once("hello")
+    assert first is not None
+    assert again is first
+    assert (service.misses, service.hits) == (1, 1)
+    service.close()
+
+
+@pytest.mark.asyncio
+async def test_a_slow_encoder_has_nothing_at_once_but_what_is_cached(service: EmbeddingService) -> None:
+    assert service.at_once("hello") is None
+    vector = await service.embed("hello")
+    assert service.at_once("hello") is vector
+
+
+@pytest.mark.asyncio
+async def test_a_quick_encoder_that_is_closed_or_fails_says_so() -> None:
+    service = EmbeddingService(Quick())
+    with pytest.raises(ValueError, match="cannot encode"):
+        service.at_once("poison")
+    service.close()
+    with pytest.raises(EncoderBusy):
+        service.at_once("hello")
