@@ -1,5 +1,6 @@
 """The secret behind every HMAC: from the environment, or a file only its owner can read."""
 
+import contextlib
 import os
 import secrets
 import stat
@@ -28,13 +29,23 @@ def key_secret(directory: Path, env: Mapping[str, str]) -> bytes:
         return given.encode()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = directory / _FILE
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read(path)
-    with os.fdopen(fd, "w") as file:
-        file.write(secrets.token_hex(32))
+    if not path.exists():
+        _make(path)
     return _read(path)
+
+
+def _make(path: Path) -> None:
+    """Appears whole or not at all: a crash leaves no empty secret, and of two starts at once the first one's stays."""
+    fresh = path.with_name(f"{_FILE}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:
