@@ -19,13 +19,16 @@ from types import FrameType
 from prometheus_client.multiprocess import mark_process_dead
 
 from router.brief import Brief
+from router.config.consistency import exposure
+from router.config.load import config_hash
 from router.config.local import uses_local, with_local_url
 from router.config.schema import Config
 from router.local_model import LocalModel
 from router.parent_death import die_with_parent
 from router.store.archiver import Archiver
-from router.store.embedded import EmbeddedValkey
+from router.store.embedded import EmbeddedValkey, refuse_second
 from router.store.place import EMBEDDED, data_dir, recover_embedded
+from router.worker_environment import worker_environment
 from router.workers_lock import wait_for_workers
 
 log = logging.getLogger(__name__)
@@ -56,10 +59,8 @@ class Supervisor:
         reload: Reads and validates the configuration anew (SIGHUP); its problems are logged and the old one stays.
     """
 
-    def __init__(
-        self, config: Config, *, config_hash: str, secret: bytes, version: str, reload: Callable[[], tuple[Config, str]]
-    ) -> None:
-        self._config, self._hash, self._secret, self._version = config, config_hash, secret, version
+    def __init__(self, config: Config, *, secret: bytes, version: str, reload: Callable[[], Config]) -> None:
+        self._config, self._hash, self._secret, self._version = config, config_hash(config), secret, version
         self._reload = reload
         self._directory = data_dir(config.store)
         self._metrics_dir = self._directory / "run" / f"metrics-{os.getpid()}"
@@ -83,6 +84,8 @@ class Supervisor:
             PortTaken, StoreUnavailable: Nothing was left running.
         """
         self._listen_for_signals()
+        if self._config.store.url == EMBEDDED:
+            refuse_second(self._directory)
         with contextlib.ExitStack() as stack:
             self._socket = stack.enter_context(_bind(self._config.server.host, self._config.server.port))
             self._prepare_metrics()
@@ -140,7 +143,7 @@ class Supervisor:
             [sys.executable, "-P", "-m", "router.worker"],
             stdin=subprocess.PIPE,
             pass_fds=(brief.socket_fd,),
-            env=_environment(self._metrics_dir),
+            env=worker_environment(brief.config, os.environ, metrics_dir=self._metrics_dir),
             process_group=0,  # Ctrl-C in a terminal reaches the supervisor alone, which then stops things in order
             preexec_fn=die_with_parent(),
         )
@@ -190,6 +193,9 @@ class Supervisor:
         code = worker.process.poll()
         if code is None:
             return
+        if worker.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # a brief that it no longer read
+                worker.process.stdin.close()
         mark_process_dead(worker.process.pid, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
         lived = now - worker.started_at > LAST_BACKOFF_S
         worker.backoff_s = FIRST_BACKOFF_S if lived else min(2 * worker.backoff_s, LAST_BACKOFF_S)
@@ -198,7 +204,7 @@ class Supervisor:
 
     def _take_new_config(self) -> None:
         try:
-            config, config_hash = self._reload()
+            config = self._reload()
         except Exception as problem:
             log.error("the configuration was not reloaded; the old one stays in force: %s", problem)
             return
@@ -210,13 +216,22 @@ class Supervisor:
             log.warning("changes under server, store and encoder take a restart; the rest is in force now")
         kept = {"server": self._config.server, "store": self._config.store, "encoder": self._config.encoder}
         config = config.model_copy(update=kept)
+        # What was validated is not what will be in force: the address stays, and so do the processes we started.
+        problems = [f"{problem.place}: {problem.message}" for problem in exposure(config)]
+        if uses_local(config) and self._local is None:
+            problems.append("upstream local was not started with this gateway; restart it")
+        if problems:
+            log.error("the configuration was not reloaded; the old one stays in force: %s", "; ".join(problems))
+            return
         self._config = with_local_url(config, self._local.url) if self._local is not None else config
-        self._hash = config_hash
+        self._hash = config_hash(config)
         for worker in self._workers:
             if worker.process is not None:
                 self._tell(worker, self._brief(worker))
 
     def _stop_workers(self) -> None:
+        if self._socket is not None:
+            self._socket.close()  # while we hold it, the kernel goes on taking connections that nobody will serve
         living = [worker.process for worker in self._workers if worker.process is not None]
         for process in living:
             process.terminate()
@@ -228,14 +243,6 @@ class Supervisor:
                 log.error("worker %d did not end in time and is killed; its open requests are recovered", process.pid)
                 process.kill()
                 process.wait()
-
-
-def _environment(metrics_dir: Path) -> dict[str, str]:
-    """A worker's environment: it finds this installation whatever the current folder holds, and no key."""
-    root = str(Path(__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    # One thread for numpy's small products: more threads only steal the cores from other workers.
-    return {**os.environ, "PYTHONPATH": path, "PROMETHEUS_MULTIPROC_DIR": str(metrics_dir), "OMP_NUM_THREADS": "1"}
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
@@ -17,6 +17,7 @@ import uvloop
 from router.app import create_app
 from router.brief import Brief
 from router.gateway import Gateway
+from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.store.place import data_dir, make_store
@@ -37,6 +38,13 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """For good: uvicorn's own raises the signal again once it has served, and nobody would settle or sign off."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.handle_exit)
+        yield
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._gateway.admission.draining = True
         super().handle_exit(sig, frame)
@@ -53,8 +61,8 @@ class DrainingServer(uvicorn.Server):
             await asyncio.wait(tasks, timeout=SETTLE_S)
 
 
-async def run(brief: Brief) -> None:
-    """Serve until told to stop; requests in flight are answered and settled first."""
+async def run(brief: Brief, told: Iterator[bytes]) -> None:
+    """Serve until told to stop; requests in flight are answered and settled first. `told`: later configurations."""
     store = make_store(brief.config.store, name=f"{brief.name}-{os.getpid()}")
     async with open_session() as session:
         starting = asyncio.create_task(store.start())
@@ -65,8 +73,8 @@ async def run(brief: Brief) -> None:
         server = _server(gateway, brief)
 
         def reload(line: bytes) -> None:
-            fresh = Brief.load(line)
             try:
+                fresh = Brief.load(line)
                 gateway.setup = make_setup(
                     fresh.config,
                     config_hash=fresh.config_hash,
@@ -74,12 +82,13 @@ async def run(brief: Brief) -> None:
                     session=session,
                     secret=fresh.secret,
                 )
-            except Exception:  # the supervisor validated it; what is left must not take a serving process down
-                log.exception("the new configuration was not taken; the old one stays in force")
+            except Exception as error:  # the supervisor validated it; what is left must not take a serving process down
+                log.error("the new configuration was not taken; the old one stays in force")
+                log_place(error)  # without its message, which may quote a key
                 return
             log.info("configuration %s is in force", fresh.config_hash)
 
-        _listen_to_supervisor(asyncio.get_running_loop(), reload=reload, server=server)
+        _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
         publishing = asyncio.create_task(_publish(gateway, store))
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
@@ -111,13 +120,28 @@ def _server(gateway: Gateway, brief: Brief) -> DrainingServer:
     return DrainingServer(config, gateway)
 
 
+def told_by_supervisor(fd: int) -> Iterator[bytes]:
+    """The lines of the supervisor's pipe as they come; its end means that the supervisor is gone.
+
+    Not ``sys.stdin``: the thread that waits in it holds its lock, and Python aborts when it ends meanwhile.
+    """
+    rest = b""
+    while data := os.read(fd, 2**16):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+
+
 def _listen_to_supervisor(
-    loop: asyncio.AbstractEventLoop, *, reload: Callable[[bytes], None], server: DrainingServer
+    loop: asyncio.AbstractEventLoop,
+    told: Iterator[bytes],
+    *,
+    reload: Callable[[bytes], None],
+    server: DrainingServer,
 ) -> None:
     """New configurations arrive as lines; the end of the pipe means that the supervisor is gone: drain and leave."""
 
     def listen() -> None:
-        for line in sys.stdin.buffer:
+        for line in told:
             loop.call_soon_threadsafe(reload, line)
         with contextlib.suppress(RuntimeError):  # the loop may have ended first
             loop.call_soon_threadsafe(server.orphaned)
@@ -144,10 +168,11 @@ async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
 def main() -> None:
     """Read the brief from standard input and serve."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    brief = Brief.load(sys.stdin.buffer.readline())
+    told = told_by_supervisor(sys.stdin.fileno())
+    brief = Brief.load(next(told))
     settle_process_id()
     with worker_lock(data_dir(brief.config.store)), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run(brief))
+        runner.run(run(brief, told))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from rich.console import Console
 from policies.encoders.load import prepare_encoder
 from router.config.arms import arm_table
 from router.config.discover import discover
-from router.config.load import config_hash, load_config, with_server
+from router.config.load import load_config, with_server
 from router.config.local import uses_local
 from router.config.schema import Config
 from router.secret import key_secret
@@ -46,21 +45,12 @@ def command(
     first = read()
     supervisor = Supervisor(
         first,
-        config_hash=config_hash(first),
         secret=key_secret(data_dir(first.store), os.environ),
         version=metadata.version("gearshift"),
-        reload=_reloader(read),
+        reload=read,
     )
     prepare_encoder(first.encoder.name, source=first.encoder.source)  # at most once per machine; then it is cached
     supervisor.run(started=lambda: _first_screen(first, supervisor.address, from_file=config))
-
-
-def _reloader(read: Callable[[], Config]) -> Callable[[], tuple[Config, str]]:
-    def reload() -> tuple[Config, str]:
-        fresh = read()
-        return fresh, config_hash(fresh)
-
-    return reload
 
 
 def _first_screen(config: Config, address: tuple[str, int], *, from_file: Path | None) -> None:

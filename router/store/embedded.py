@@ -196,6 +196,22 @@ def is_gateway_up(directory: Path) -> bool:
     return False
 
 
+def refuse_second(directory: Path) -> None:
+    """Say at once that a living gateway owns this data directory: only a dying one is worth waiting for.
+
+    Raises:
+        StoreBusy: One does.
+    """
+    if is_gateway_up(directory):
+        raise _busy(directory, (directory / STORE_LOCK).read_text().strip())
+
+
+def _busy(directory: Path, holder: str) -> StoreBusy:
+    return StoreBusy(
+        f"{directory} is in use by process {holder or 'unknown'}; stop that gateway or set another store.dir"
+    )
+
+
 def _lock(directory: Path, *, wait_s: float) -> int:
     """An exclusive lock on the directory as a descriptor."""
     fd = _open_lock(directory, STORE_LOCK)
@@ -205,11 +221,9 @@ def _lock(directory: Path, *, wait_s: float) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+                holder = os.pread(fd, 20, 0).decode(errors="replace").strip()
                 os.close(fd)
-                raise StoreBusy(
-                    f"{directory} is in use by process {holder}; stop that gateway or set another store.dir"
-                ) from None
+                raise _busy(directory, holder) from None
             time.sleep(POLL_S)
         else:
             os.ftruncate(fd, 0)
