@@ -1,1 +1,1 @@
-"""What both sides share: arms, contexts, encoders, predictions, served policies, records, artifacts, the command line."""
+"""What both sides share: arms, contexts, encoders, predictions, policies, records, artifacts, the command line."""

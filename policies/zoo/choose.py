@@ -1,5 +1,6 @@
 """From numbers per arm to a distribution, deterministically: the cheapest, the one of highest utility, ties split."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,14 +30,21 @@ def most_useful(predictions: Predictions, trade_off: TradeOff) -> Reals:
     Arms expected to cost more than ``max_usd`` are passed over unless all do. An unknown cost counts as that of the
     dearest known arm, so that a missing price never makes an arm attractive; unknown times likewise.
     """
+    values = utility(predictions, trade_off)
+    highest = values.max()
+    if trade_off.max_usd < math.inf or math.isnan(highest):  # a cap, or something unknown: look at each arm
+        values = _careful_utility(predictions, trade_off)
+        highest = values.max()
+    best = values == highest
+    dist: Reals = best / np.count_nonzero(best)
+    return dist
+
+
+def _careful_utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
     usd, seconds = _pessimistic(predictions.usd), _pessimistic(predictions.seconds)
     values = utility(Predictions(predictions.quality, predictions.quality_sd, usd, seconds), trade_off)
     affordable = usd <= trade_off.max_usd
-    if affordable.any():
-        values = np.where(affordable, values, -np.inf)
-    best = values == values.max()
-    dist: Reals = best / best.sum()
-    return dist
+    return np.where(affordable, values, -np.inf) if affordable.any() else values
 
 
 def _pessimistic(values: Reals) -> Reals:

@@ -7,6 +7,7 @@ k-nearest-neighbours does, far from every landmark it falls back to the mean, an
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import exp, sqrt
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,34 @@ class FeatureMap:
         standard = (lexical - self.lexical_mean) / self.lexical_sd
         np.multiply(np.minimum(np.maximum(standard, -CLIP), CLIP), self.lexical_weight, out=phi[:, m:])
         return phi, distance
+
+    def one(self, embedding: Floats, lexical: Floats) -> tuple[Floats, float]:
+        """The same for a single query, shapes (dim,) and (n_features,), at a third of the calls."""
+        centred = embedding - self.centre
+        projected = centred @ self.projection
+        length = float(projected @ projected)
+        phi: Floats = np.empty(self.n_outputs, np.float32)
+        m = len(self.landmarks)
+        squared, rest = phi[:m], phi[m:]
+        np.matmul(self.landmarks, projected, out=squared)
+        squared *= -2.0
+        squared += self.landmark_squares
+        squared += length
+        np.maximum(squared, 0.0, out=squared)
+        distance = sqrt(max(float(squared.min()) + float(centred @ centred) - length, 0.0))
+        squared *= -self.gamma
+        np.exp(squared, out=squared)
+        np.subtract(lexical, self.lexical_mean, out=rest)
+        rest /= self.lexical_sd
+        np.minimum(rest, CLIP, out=rest)
+        np.maximum(rest, -CLIP, out=rest)
+        rest *= self.lexical_weight
+        return phi, distance
+
+    def familiarity_of_one(self, distance: float) -> float:
+        """``familiarity`` of a single distance."""
+        beyond = max(distance - self.near, 0.0) / max(self.far - self.near, 1e-9)
+        return exp(-(beyond * beyond))
 
     def familiarity(self, distance: Floats) -> Floats:
         """How much of a prediction to keep: 1 up to ``near``, 1/e at ``far``, then on to 0."""

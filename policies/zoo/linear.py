@@ -5,8 +5,10 @@ every prediction shrinks to the arm's mean over them, which is the best fixed ch
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.artifact import Artifact, load_artifact
 from policies.context import Context
@@ -14,15 +16,34 @@ from policies.encoders.base import Encoder
 from policies.errors import ArtifactError, PolicyError
 from policies.features import FEATURE_NAMES
 from policies.policy import ArmFacts, Scores
-from policies.predictions import Predictions
+from policies.predictions import Predictions, Reals
 from policies.settings import PolicySettings
 from policies.tradeoff import TradeOff
 from policies.zoo.choose import most_useful
 from policies.zoo.feature_map import FeatureMap, Floats
-from policies.zoo.known import bounded_by_client, expected_seconds, expected_usd
-from policies.zoo.ridge import Expected, LinearWeights, check_shapes, expect, nothing_known
+from policies.zoo.known import Declared, bounded_by_client, declared
+from policies.zoo.ridge import Expected, ExpectedOfOne, LinearWeights, check_shapes, expect, expect_one, nothing_known
 
 UNKNOWN_SD = 0.5  # the largest standard deviation of a quantity in [0, 1]
+_MOST_CHOICES = 64  # sets of eligible arms remembered; a gateway sees a handful
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A set of eligible arms against the trained ones, each array of shape (n_arms,).
+
+    Attributes:
+        arms: Kept, so that their identities stay theirs while this is remembered.
+        columns: Column of each arm among the trained ones, 0 for a stranger.
+        strangers: Which arms were not trained; None if all were.
+        input_ratio: Billed prompt tokens per estimated one, 1 for a stranger.
+    """
+
+    arms: tuple[ArmFacts, ...]
+    facts: Declared
+    columns: NDArray[np.intp]
+    strangers: NDArray[np.bool_] | None
+    input_ratio: Reals
 
 
 class LinearPolicy:
@@ -41,6 +62,7 @@ class LinearPolicy:
         check_shapes(feature_map, ridge, n_arms=len(arms))
         self._map, self._ridge = feature_map, ridge
         self._column = {name: column for column, name in enumerate(arms)}
+        self._choices: dict[tuple[int, ...], _Choice] = {}  # saves time and changes no answer
         self.encoder_id, self.version = encoder_id, version
 
     @classmethod
@@ -136,25 +158,47 @@ class LinearPolicy:
         return Scores(dist, predictions, f"{reason}; unlike the training queries" if predictions.far else reason)
 
     def _predict(self, context: Context, arms: Sequence[ArmFacts]) -> Predictions:
-        columns = np.array([self._column.get(arm.name, -1) for arm in arms])
-        known = columns >= 0
-        expected = self._expect_one(context)
-        prior = expected.quality[0, columns[known]] if known.any() else expected.quality[0]
-        quality = np.where(known, expected.quality[0, columns], prior.mean()).astype(np.float64)
-        declared = np.array([arm.output_tokens for arm in arms], dtype=np.float64)
-        tokens = bounded_by_client(np.where(known, expected.output_tokens[0, columns], declared), context)
-        ratio = np.where(known, self._ridge.input_ratio[columns], 1.0)
+        choice, expected = self._choice(arms), self._expect_one(context)
+        columns, strangers, facts = choice.columns, choice.strangers, choice.facts
+        quality = expected.quality[columns].astype(np.float64)
+        quality_sd = expected.quality_sd[columns].astype(np.float64)
+        tokens = expected.output_tokens[columns].astype(np.float64)
+        if strangers is not None:
+            trained = expected.quality if strangers.all() else quality[~strangers]
+            quality[strangers] = trained.mean()
+            quality_sd[strangers] = UNKNOWN_SD
+            tokens[strangers] = facts.output_tokens[strangers]
+        tokens = bounded_by_client(tokens, context)
         return Predictions(
             quality=quality,
-            quality_sd=np.where(known, expected.quality_sd[0, columns], UNKNOWN_SD).astype(np.float64),
-            usd=expected_usd(arms, input_tokens=context.prompt_tokens * ratio, output_tokens=tokens),
-            seconds=expected_seconds(arms, output_tokens=tokens),
-            far=bool(expected.far[0]),
+            quality_sd=quality_sd,
+            usd=facts.usd(context.prompt_tokens * choice.input_ratio, tokens),
+            seconds=facts.seconds(tokens),
+            far=expected.far,
         )
 
-    def _expect_one(self, context: Context) -> Expected:
+    def _choice(self, arms: Sequence[ArmFacts]) -> _Choice:
+        # By identity: hashing the facts themselves would cost more than all of the arithmetic.
+        key = tuple(map(id, arms))
+        known = self._choices.get(key)
+        if known is not None:
+            return known
+        if len(self._choices) >= _MOST_CHOICES:
+            self._choices.clear()
+        columns = np.array([self._column.get(arm.name, -1) for arm in arms], dtype=np.intp)
+        strangers = columns < 0
+        choice = self._choices[key] = _Choice(
+            arms=tuple(arms),
+            facts=declared(arms),
+            columns=np.where(strangers, 0, columns),
+            strangers=strangers if strangers.any() else None,
+            input_ratio=np.where(strangers, 1.0, self._ridge.input_ratio[columns]).astype(np.float64),
+        )
+        return choice
+
+    def _expect_one(self, context: Context) -> ExpectedOfOne:
         if context.embedding.shape == (self.embedding_dim,):
-            return self.expect(context.embedding[None, :], context.features[None, :])
+            return expect_one(self._map, self._ridge, context.embedding, context.features)
         if context.embedding.size:
             raise ValueError(
                 f"the embedding has {context.embedding.size} numbers, the artifact's encoder {self.encoder_id} "

@@ -1,7 +1,7 @@
 """Ridge for all arms at once: the weights a trainer gives, and what they predict before prices and eligibility."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,12 @@ class LinearWeights:
     smear: Floats
     log_tokens_max: Floats
     input_ratio: Floats
+    noise_variance: Floats = field(init=False)  # computed once: they are read for every query
+    spread_variance: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noise_variance", self.noise_sd**2)
+        object.__setattr__(self, "spread_variance", self.spread_sd**2)
 
     def tensors(self) -> dict[str, NDArray[Any]]:
         """As named arrays, for an artifact."""
@@ -64,6 +70,16 @@ class Expected:
     far: NDArray[np.bool_]  # (n,)
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedOfOne:
+    """The same for a single query, each (m,)."""
+
+    quality: Floats
+    quality_sd: Floats
+    output_tokens: Floats
+    far: bool
+
+
 def expect(feature_map: FeatureMap, ridge: LinearWeights, embeddings: Floats, lexical: Floats) -> Expected:
     """Predict for many queries: ``embeddings`` (n, dim), ``lexical`` (n, n_features)."""
     m = len(ridge.noise_sd)
@@ -73,7 +89,7 @@ def expect(feature_map: FeatureMap, ridge: LinearWeights, embeddings: Floats, le
     shifts = (centred @ ridge.weights) * kept  # (n, 2m)
     values = ridge.means + shifts
     leverage = np.maximum(((centred @ ridge.covariance) * centred).sum(axis=1), 0.0) + 1.0 / ridge.n_rows
-    variance = kept * leverage[:, None] * ridge.noise_sd**2 + (1.0 - kept) * ridge.spread_sd**2
+    variance = kept * leverage[:, None] * ridge.noise_variance + (1.0 - kept) * ridge.spread_variance
     return Expected(
         quality=np.clip(values[:, :m], 0.0, 1.0),
         quality_sd=np.sqrt(variance),
@@ -83,15 +99,34 @@ def expect(feature_map: FeatureMap, ridge: LinearWeights, embeddings: Floats, le
     )
 
 
-def nothing_known(ridge: LinearWeights) -> Expected:
+def expect_one(feature_map: FeatureMap, ridge: LinearWeights, embedding: Floats, lexical: Floats) -> ExpectedOfOne:
+    """``expect`` for a single query, as the gateway asks: equal up to rounding, with numbers where arrays are dear."""
+    m = len(ridge.noise_sd)
+    centred, distance = feature_map.one(embedding, lexical)
+    centred -= ridge.phi_mean
+    kept = feature_map.familiarity_of_one(distance)
+    values = centred @ ridge.weights  # (2m,)
+    values *= kept
+    values += ridge.means
+    quality, log_tokens = values[:m], values[m:]
+    np.minimum(quality, 1.0, out=quality)
+    np.maximum(quality, 0.0, out=quality)
+    np.minimum(log_tokens, ridge.log_tokens_max, out=log_tokens)
+    leverage = max(float((centred @ ridge.covariance) @ centred), 0.0) + 1.0 / ridge.n_rows
+    variance = ridge.noise_variance * (kept * leverage)
+    if kept < 1.0:
+        variance += ridge.spread_variance * (1.0 - kept)
+    return ExpectedOfOne(quality, np.sqrt(variance), np.exp(log_tokens) * ridge.smear, distance > feature_map.far)
+
+
+def nothing_known(ridge: LinearWeights) -> ExpectedOfOne:
     """Every arm's training mean: what to expect of a query without an embedding."""
     m = len(ridge.noise_sd)
-    return Expected(
-        quality=np.clip(ridge.means[None, :m], 0.0, 1.0),
-        quality_sd=ridge.spread_sd[None, :],
-        output_tokens=np.exp(ridge.means[None, m:]) * ridge.smear,
-        familiarity=np.zeros(1, np.float32),
-        far=np.ones(1, np.bool_),
+    return ExpectedOfOne(
+        quality=np.clip(ridge.means[:m], 0.0, 1.0),
+        quality_sd=ridge.spread_sd,
+        output_tokens=np.exp(ridge.means[m:]) * ridge.smear,
+        far=True,
     )
 
 

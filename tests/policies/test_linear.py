@@ -10,6 +10,7 @@ from policies.policy import ArmFacts
 from policies.prices import Price
 from policies.tradeoff import TradeOff
 from policies.zoo.linear import UNKNOWN_SD, LinearPolicy
+from policies.zoo.ridge import expect_one
 
 ARMS = tuple(ArmFacts(Arm(f"m{i}", "instant"), price=Price(10**9, 10**9)) for i in range(3))  # the last is not trained
 POLICY = LinearPolicy.example(ARMS)
@@ -78,3 +79,35 @@ def test_the_reason_names_arm_quality_and_cost() -> None:
     scores = POLICY.score(context(0.0, 0.0, 50.0), ARMS[:1], TRADE_OFF)
     assert scores.reason.startswith("m0/instant has the highest utility: quality 0.60 ± 0.50 for 0.000248 USD")
     assert scores.reason.endswith("unlike the training queries")
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 30.0])  # familiar, between, and far
+def test_one_query_is_predicted_as_it_is_in_a_batch(spread: float) -> None:
+    rng = np.random.default_rng(1)
+    embeddings = rng.normal(scale=spread, size=(20, 8)).astype(np.float32)
+    lexical = rng.normal(scale=4.0, size=(20, len(FEATURE_NAMES))).astype(np.float32)
+    batch = POLICY.expect(embeddings, lexical)
+    for row in range(20):
+        one = expect_one(POLICY._map, POLICY._ridge, embeddings[row], lexical[row])
+        assert one.quality == pytest.approx(batch.quality[row], abs=1e-5)
+        assert one.quality_sd == pytest.approx(batch.quality_sd[row], rel=1e-4)
+        assert one.output_tokens == pytest.approx(batch.output_tokens[row], rel=1e-4)
+        assert one.far == batch.far[row]
+
+
+def test_what_was_asked_before_changes_no_answer() -> None:
+    fresh, used = LinearPolicy.example(ARMS), LinearPolicy.example(ARMS)
+    for price in range(200):  # more sets of arms than are remembered, equal but for a price
+        arms = tuple(replace(arm, price=Price(price, price)) for arm in ARMS)
+        used.score(context(0.3), arms, TRADE_OFF)
+    for arms in (ARMS, ARMS[::-1], ARMS[1:]):
+        asked, first = used.score(context(0.3), arms, TRADE_OFF), fresh.score(context(0.3), arms, TRADE_OFF)
+        assert (asked.predictions.usd == first.predictions.usd).all()
+        assert (asked.dist == first.dist).all()
+
+
+def test_strangers_alone_are_expected_to_be_like_the_trained_arms() -> None:
+    trained = POLICY.score(context(0.3), ARMS[:2], TRADE_OFF).predictions
+    stranger = POLICY.score(context(0.3), ARMS[2:], TRADE_OFF).predictions
+    assert stranger.quality == pytest.approx([trained.quality.mean()])
+    assert stranger.usd == pytest.approx([(100 + ARMS[2].output_tokens) * 1e-6])
