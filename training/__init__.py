@@ -1,1 +1,1 @@
-"""From logs and outcome tables to a better policy: fitting, evaluation and reports; reaches a gateway only over HTTP."""
+"""From logs and outcome tables to a better policy: fitting, evaluation, reports; reaches a gateway only over HTTP."""

@@ -17,6 +17,7 @@ from policies.features import FEATURES_ID, estimate_tokens, lexical_features
 from policies.tables import OutcomeTable
 from policies.zoo.feature_map import FeatureMap
 from policies.zoo.ridge import LinearWeights
+from training.landmarks import fit_map, whitener
 
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
@@ -106,67 +107,21 @@ def fit_linear(inputs: Inputs, settings: LinearSettings) -> tuple[FeatureMap, Li
 
 def fit_chosen(inputs: Inputs, settings: LinearSettings, chosen: Chosen) -> tuple[FeatureMap, LinearWeights]:
     """Fit with given hyper-parameters."""
-    feature_map = fit_map(inputs, settings, sharpness=chosen.sharpness)
+    feature_map = _map_of(inputs, settings, sharpness=chosen.sharpness)
     phi, _ = feature_map(inputs.embeddings, inputs.lexical)
     return feature_map, _fit_weights(inputs, phi.astype(np.float64), feature_map, chosen)
 
 
-def fit_map(inputs: Inputs, settings: LinearSettings, *, sharpness: float) -> FeatureMap:
-    """Principal directions, landmarks (k-means centres in them), and distances of the training queries to those."""
-    embeddings = inputs.embeddings.astype(np.float64)
-    centre = embeddings.mean(axis=0)
-    _, vectors = np.linalg.eigh(np.cov(embeddings - centre, rowvar=False))
-    projection = vectors[:, ::-1][:, : settings.n_dims]  # eigh sorts upwards
-    projected = (embeddings - centre) @ projection
-    n_landmarks = max(1, min(settings.n_landmarks, len(projected) // 8))
-    landmarks = k_means(projected, n_landmarks, seed=settings.seed)
-    n_lexical = inputs.lexical.shape[1]
-    spread = inputs.lexical.std(axis=0)
-    draft = FeatureMap(
-        centre=centre.astype(np.float32),
-        projection=np.ascontiguousarray(projection, dtype=np.float32),
-        landmarks=landmarks.astype(np.float32),
-        gamma=sharpness / max(float((projected**2).sum(axis=1).mean()), 1e-9),
-        lexical_mean=inputs.lexical.mean(axis=0),
-        # A feature that never varied teaches nothing: its weight is zero whatever its scale.
-        lexical_sd=np.where(spread > 1e-6, spread, 1.0).astype(np.float32),
-        lexical_weight=settings.lexical_share / n_lexical**0.5,
-        near=0.0,
-        far=1.0,
+def _map_of(inputs: Inputs, settings: LinearSettings, *, sharpness: float) -> FeatureMap:
+    return fit_map(
+        inputs.embeddings,
+        inputs.lexical,
+        n_dims=settings.n_dims,
+        n_landmarks=settings.n_landmarks,
+        lexical_share=settings.lexical_share,
+        sharpness=sharpness,
+        seed=settings.seed,
     )
-    near, far = np.percentile(draft(inputs.embeddings, inputs.lexical)[1], [50.0, 99.0])
-    return FeatureMap.from_tensors(draft.tensors() | {"map.numbers": _numbers(draft, near=near, far=far)})
-
-
-def _numbers(draft: FeatureMap, *, near: float, far: float) -> Reals:
-    return np.array([draft.gamma, near, max(far, near + 1e-6), draft.lexical_weight], dtype=np.float64)
-
-
-def k_means(points: Reals, n_centres: int, *, seed: int, n_steps: int = 20) -> Reals:
-    """Lloyd's algorithm from random points; an emptied centre stays where it was. Shape (n_centres, k)."""
-    rng = np.random.default_rng(seed)
-    centres = points[rng.choice(len(points), n_centres, replace=False)].copy()
-    for _ in range(n_steps):
-        nearest = ((centres**2).sum(axis=1) - 2.0 * points @ centres.T).argmin(axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
-        sizes = np.bincount(nearest, minlength=n_centres)
-        filled = sizes > 0
-        centres[filled] = sums[filled] / sizes[filled, None]
-    return centres
-
-
-def whitener(feature_map: FeatureMap) -> Reals:
-    """Matrix B, shape (d, d), after which a plain ridge on φB is kernel ridge: the kernel part becomes K⁻½."""
-    landmarks = feature_map.landmarks.astype(np.float64)
-    squares = (landmarks**2).sum(axis=1)
-    kernel = np.exp(-feature_map.gamma * np.maximum(squares[:, None] + squares - 2.0 * landmarks @ landmarks.T, 0.0))
-    values, vectors = np.linalg.eigh(kernel)
-    whitening = np.eye(feature_map.n_outputs)
-    m = len(landmarks)
-    # Directions below 1e-4 are noise of near-equal landmarks; in float32 their weights would cancel badly.
-    whitening[:m, :m] = vectors / np.sqrt(np.maximum(values, 1e-4))
-    return whitening
 
 
 def ridge_path(features: Reals, targets: Reals, penalties: Sequence[float]) -> list[Reals]:
@@ -262,7 +217,7 @@ def _cross_validated(inputs: Inputs, settings: LinearSettings, *, sharpness: flo
     }
     losses = {name: np.empty((len(candidates[name]), n_rows)) for name in targets}
     for train, test in _splits(n_rows, settings):
-        feature_map = fit_map(inputs.rows(train), settings, sharpness=sharpness)
+        feature_map = _map_of(inputs.rows(train), settings, sharpness=sharpness)
         whitening = whitener(feature_map)
         fitted, unseen = (_phi(feature_map, inputs.rows(index)) @ whitening for index in (train, test))
         for name, target in targets.items():

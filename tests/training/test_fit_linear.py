@@ -6,7 +6,8 @@ from policies.tradeoff import TradeOff
 from policies.zoo.linear import LinearPolicy
 from training.fold_report import domain_choices, held_out_report, natural_trade_offs
 from training.halves import halves_report
-from training.linear import LinearSettings, fit_linear, k_means, make_inputs, ridge_path, split_quality, whitener
+from training.landmarks import k_means, whitener
+from training.linear import LinearSettings, fit_linear, make_inputs, ridge_path, split_quality
 from training.offline import arm_facts, contexts_of
 
 SETTINGS = LinearSettings(n_dims=6, n_landmarks=16, sharpness=(2.0,), n_folds=3)

@@ -1,0 +1,81 @@
+"""Fits what embeddings are compared with: principal directions, landmarks in them, and the kernel's own metric."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.zoo.feature_map import FeatureMap
+
+Floats = NDArray[np.float32]
+Reals = NDArray[np.float64]
+
+
+def fit_map(
+    embeddings: Floats,
+    lexical: Floats,
+    *,
+    n_dims: int,
+    n_landmarks: int,
+    lexical_share: float,
+    sharpness: float,
+    seed: int,
+) -> FeatureMap:
+    """Principal directions, landmarks (k-means centres in them), and distances of the training queries to those.
+
+    Args:
+        embeddings / lexical: Shape (n, dim) and (n, n_features).
+        n_landmarks: Most landmarks; a small table gets one per eight rows.
+        lexical_share: Norm that all lexical features together have at one standard deviation each; the kernel's is 1.
+        sharpness: gamma × mean squared length of the projected embeddings.
+    """
+    points = embeddings.astype(np.float64)
+    centre = points.mean(axis=0)
+    _, vectors = np.linalg.eigh(np.cov(points - centre, rowvar=False))
+    projection = vectors[:, ::-1][:, :n_dims]  # eigh sorts upwards
+    projected = (points - centre) @ projection
+    landmarks = k_means(projected, max(1, min(n_landmarks, len(projected) // 8)), seed=seed)
+    spread = lexical.std(axis=0)
+    draft = FeatureMap(
+        centre=centre.astype(np.float32),
+        projection=np.ascontiguousarray(projection, dtype=np.float32),
+        landmarks=landmarks.astype(np.float32),
+        gamma=sharpness / max(float((projected**2).sum(axis=1).mean()), 1e-9),
+        lexical_mean=lexical.mean(axis=0),
+        # A feature that never varied teaches nothing: its weight is zero whatever its scale.
+        lexical_sd=np.where(spread > 1e-6, spread, 1.0).astype(np.float32),
+        lexical_weight=lexical_share / lexical.shape[1] ** 0.5,
+        near=0.0,
+        far=1.0,
+    )
+    near, far = np.percentile(draft(embeddings, lexical)[1], [50.0, 99.0])
+    return FeatureMap.from_tensors(draft.tensors() | {"map.numbers": _numbers(draft, near=near, far=far)})
+
+
+def _numbers(draft: FeatureMap, *, near: float, far: float) -> Reals:
+    return np.array([draft.gamma, near, max(far, near + 1e-6), draft.lexical_weight], dtype=np.float64)
+
+
+def k_means(points: Reals, n_centres: int, *, seed: int, n_steps: int = 20) -> Reals:
+    """Lloyd's algorithm from random points; an emptied centre stays where it was. Shape (n_centres, k)."""
+    rng = np.random.default_rng(seed)
+    centres = points[rng.choice(len(points), n_centres, replace=False)].copy()
+    for _ in range(n_steps):
+        nearest = ((centres**2).sum(axis=1) - 2.0 * points @ centres.T).argmin(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, points)
+        sizes = np.bincount(nearest, minlength=n_centres)
+        filled = sizes > 0
+        centres[filled] = sums[filled] / sizes[filled, None]
+    return centres
+
+
+def whitener(feature_map: FeatureMap) -> Reals:
+    """Matrix B, shape (d, d), after which a plain ridge on φB is kernel ridge: the kernel part becomes K⁻½."""
+    landmarks = feature_map.landmarks.astype(np.float64)
+    squares = (landmarks**2).sum(axis=1)
+    kernel = np.exp(-feature_map.gamma * np.maximum(squares[:, None] + squares - 2.0 * landmarks @ landmarks.T, 0.0))
+    values, vectors = np.linalg.eigh(kernel)
+    whitening = np.eye(feature_map.n_outputs)
+    m = len(landmarks)
+    # Directions below 1e-4 are noise of near-equal landmarks; in float32 their weights would cancel badly.
+    whitening[:m, :m] = vectors / np.sqrt(np.maximum(values, 1e-4))
+    return whitening
