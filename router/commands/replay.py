@@ -120,13 +120,17 @@ async def drive(
 
 
 async def ask(session: "aiohttp.ClientSession", table: OutcomeTable, row: int, *, model: str) -> Served:
-    """One prompt through the gateway, and the recorded score of the arm that served it back to it."""
+    """One prompt through the gateway, and the recorded score of the arm that served it back to it.
+
+    The query id goes along as `user`, for the replay upstream, and as the client's request id, for the log.
+    """
     import aiohttp
 
     query_id, started = table.query_ids[row], time.perf_counter()
-    body = {"model": model, "messages": [{"role": "user", "content": table.prompts[row]}]}
+    body = {"model": model, "messages": [{"role": "user", "content": table.prompts[row]}], "user": query_id}
+    own = {"x-client-request-id": query_id}
     try:
-        async with session.post("/v1/chat/completions", json=body) as response:
+        async with session.post("/v1/chat/completions", json=body, headers=own) as response:
             answer = orjson.loads(await response.read())
             headers, status = response.headers, response.status
         if status != 200:

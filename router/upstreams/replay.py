@@ -32,6 +32,8 @@ class UnknownQuestion(LookupError):
 class Recording:
     """A pool's table, looked up by prompt text and arm.
 
+    A prompt may stand in several rows with other tokens and scores: the `user` field tells which, by its query id.
+
     Args:
         replies: Recorded texts; where there is none a filler of as many words as the recorded tokens stands in.
     """
@@ -39,11 +41,13 @@ class Recording:
     def __init__(self, table: OutcomeTable, replies: Replies) -> None:
         self.table, self._replies = table, replies
         self._rows = {_digest(text): row for row, text in reversed(list(enumerate(table.prompts)))}
+        self._named = {query_id: row for row, query_id in enumerate(table.query_ids)}
         self._arms = {arm.name: column for column, arm in enumerate(table.arms)}
 
     def find(self, body: Mapping[str, Any]) -> tuple[int, int]:
         """Row and arm of a chat request: its last user message, and its model.
 
+        Of rows with the same prompt it is the one whose query id `user` holds, else the first.
         The model is an arm's name, or a model's, whose arm is then told by ``reasoning_effort`` or ``enable_thinking``.
 
         Raises:
@@ -53,7 +57,11 @@ class Recording:
         row = self._rows.get(_digest(text_of(asked[-1].get("content")))) if asked else None
         if row is None:
             raise UnknownQuestion(f"the last user message is no prompt of pool {self.table.name!r}")
-        return row, self._column(body)
+        named = self._named.get(str(body.get("user")))
+        return (named if named is not None and self._same_prompt(named, row) else row), self._column(body)
+
+    def _same_prompt(self, row: int, other: int) -> bool:
+        return self.table.prompts[row] == self.table.prompts[other]
 
     def answer(self, row: int, column: int) -> tuple[str, dict[str, Any]]:
         """Text and usage of a cell."""
