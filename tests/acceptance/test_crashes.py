@@ -116,12 +116,19 @@ async def check(gateway: RunningGateway, load: Load, upstream: FakeServer) -> Co
 
 
 async def crash_cycles(
-    tmp_path: Path, kill: Callable[[RunningGateway], None], *, cycles: int, seed: int, workers: int = 1
+    tmp_path: Path,
+    kill: Callable[[RunningGateway], None],
+    *,
+    cycles: int,
+    seed: int,
+    workers: int = 1,
+    archive_s: float = 60.0,
 ) -> Counter[str]:
     """Load, with ``cycles`` kills at random moments, each followed by a start on what was left."""
     rng = random.Random(seed)
     async with FakeServer() as upstream:
-        gateway = RunningGateway(tmp_path, fake_config(upstream.base_url, encoder={"name": "static"}), workers=workers)
+        config = fake_config(upstream.base_url, encoder={"name": "static"}, store={"archive_s": archive_s})
+        gateway = RunningGateway(tmp_path, config, workers=workers)
         await asyncio.to_thread(gateway.start)
         load = Load(gateway.url, random.Random(seed + 1))
         running = asyncio.create_task(load.run())
@@ -168,7 +175,7 @@ async def test_two_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.accept
 @pytest.mark.timeout(600)
 async def test_ten_kills_lose_and_double_nothing(tmp_path: Path) -> None:
-    ended = await crash_cycles(tmp_path, RunningGateway.kill, cycles=10, seed=2, workers=2)
+    ended = await crash_cycles(tmp_path, RunningGateway.kill, cycles=10, seed=2, workers=2, archive_s=0.5)
     assert ended["ok"] >= 500
     assert ended["unknown_after_crash"] >= 10
 
@@ -182,7 +189,9 @@ async def test_a_killed_supervisor_takes_its_workers_with_it_and_loses_nothing(t
 @pytest.mark.accept
 @pytest.mark.timeout(600)
 async def test_ten_killed_supervisors_lose_nothing(tmp_path: Path) -> None:
-    assert (await crash_cycles(tmp_path, RunningGateway.kill_supervisor, cycles=10, seed=4, workers=2))["ok"] >= 500
+    assert (await crash_cycles(tmp_path, RunningGateway.kill_supervisor, cycles=10, seed=4, workers=2, archive_s=0.5))[
+        "ok"
+    ] >= 500
 
 
 @pytest.mark.slow
