@@ -12,6 +12,8 @@ from policies.cli import CommandError
 from router.commands.live import LiveGateway
 from router.config.schema import Config
 
+_WIDEST = 1000
+
 
 def command(
     prompt: Annotated[str, typer.Argument(help="What a user would ask; - reads standard input")],
@@ -78,6 +80,7 @@ def show(ruling: dict[str, Any]) -> None:
     """The decision as a table, the chosen arm marked."""
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
@@ -86,6 +89,9 @@ def show(ruling: dict[str, Any]) -> None:
         table.add_column(title, justify="left" if title in ("", "arm") else "right", no_wrap=True)
     for arm in sorted(ruling["arms"], key=lambda row: -row["propensity"]):
         table.add_row(*_cells(arm, chosen=arm["arm"] == ruling["arm"]))
+    # A figure cut to fit a narrow terminal says something else; a line that wraps does not.
+    wanted = Measurement.get(console, console.options.update(width=_WIDEST), table).maximum
+    console.width = max(console.width, wanted)
     console.print(table)
     for name, reason in ruling["removed"].items():
         console.print(f"   [dim]{escape(name)} removed: {escape(reason)}[/]")

@@ -104,6 +104,16 @@ def test_explain_shows_every_arm_and_what_removed_the_others(url: str, capsys: p
     assert "0.05 USD per correct answer" in text
 
 
+def test_explain_cuts_no_figure_on_a_narrow_terminal(
+    url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    assert main(["explain", "Prove it.", "--base-url", url]) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text.replace("0.70…1.00", "")
+    assert "0.950" in text
+
+
 def test_explain_prints_the_answer_itself_as_json(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "Prove it.", "--base-url", url, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == RULING
