@@ -14,6 +14,7 @@ from router.ask import Ask, Headers, understand
 from router.config.load import config_hash
 from router.config.schema import Config
 from router.encoding import EmbeddingService
+from router.errors import NotFound
 from router.gateway import Gateway
 from router.http.parse import ChatRequest, parse_decide
 from router.metrics import Metrics
@@ -109,9 +110,12 @@ async def explain_offline(config: Config, body: Mapping[str, Any], *, tenant: st
         tenant: Who asks; the first tenant if None.
 
     Raises:
-        ApiError: As the request itself would.
+        ApiError: As the request itself would; NotFound: no such tenant.
         EncoderError, PolicyError: Encoder or policy cannot be loaded.
     """
+    name = tenant if tenant is not None else next(iter(config.tenants))
+    if name not in config.tenants:
+        raise NotFound(f"no tenant is called {name!r}; configured: {', '.join(config.tenants)}", param="tenant")
     raw = orjson.dumps(body)
     encoder = load_encoder(config.encoder.name, source=config.encoder.source)
     service = EmbeddingService(encoder)
@@ -126,7 +130,6 @@ async def explain_offline(config: Config, body: Mapping[str, Any], *, tenant: st
             local=OpenAIUpstream,
         )
         try:
-            name = tenant if tenant is not None else next(iter(config.tenants))
             caller = Caller(name, config.tenants[name].organisation, "", config.tenants[name])
             chat = parse_decide(raw, config.server.limits)
             ask = await understand(setup, chat, caller, {}, sessions=Sessions(_NoStore()), secret=b"explain")
