@@ -15,7 +15,7 @@ KINDS = ("drawn", "forced", "sticky", "late", "single")
 STATUSES = ("ok", "error", "cancelled", "upstream_cut", "unknown_after_crash")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: freezing doubles the time to make one, and two are made for every request
 class DecisionRow:
     """One decision together with the request it was made (or kept, `kind="sticky"`) for.
 
@@ -82,7 +82,7 @@ class AttemptRecord:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutcomeRow:
     """How a client request ended.
 
