@@ -14,9 +14,10 @@ from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
 from router.ask import Ask, needs_of
 from router.eligible import Needs, eligible, forbidden, too_dear
-from router.errors import NoEligibleModel
+from router.errors import ApiError, NoEligibleModel, Unavailable
 from router.http.boundary import log_place
 from router.perceive import Sight
+from router.setup import Setup
 from router.targets import Target
 
 
@@ -88,6 +89,7 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
 
     Raises:
         NoEligibleModel: No arm may answer; the message says why for each.
+        Unavailable: Those that may are not up.
     """
     setup, context = ask.setup, sight.context
     needs = needs_of(ask, context.prompt_tokens)
@@ -95,8 +97,7 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
     if ask.target.forced is not None:
         return _forced(ask, ask.target.forced, needs, removed)
     if not arms:
-        reasons = "; ".join(f"{arm}: {why}" for arm, why in removed.items())
-        raise NoEligibleModel(f"no arm may answer this request: {reasons}")
+        raise _nobody(setup, needs, removed)
     names = [arm.name for arm in arms]
     if ask.continues and ask.before is not None and ask.before.arm in names:
         return Ruling("sticky", certain(arms, names.index(ask.before.arm), "a tool result stays on its arm"), removed)
@@ -110,6 +111,15 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
         # A policy may be a plug-in: routing that fails costs the choice, never the answer. Only the stack is logged.
         log_place(error)
         return _late(ask, arms, removed, why="the policy failed")
+
+
+def _nobody(setup: Setup, needs: Needs, removed: dict[str, str]) -> ApiError:
+    """400 where the request asks for what no arm can do; 503 where an arm could, and only has to be up again."""
+    reasons = "; ".join(f"{arm}: {why}" for arm, why in removed.items())
+    able, _ = eligible(setup.candidates, needs, health=lambda model: None)
+    if able:
+        return Unavailable(f"no arm can answer now: {reasons}", retry_after_s=1)
+    return NoEligibleModel(f"no arm may answer this request: {reasons}")
 
 
 def _late(ask: Ask, arms: Sequence[ArmFacts], removed: dict[str, str], *, why: str) -> Ruling:
@@ -135,7 +145,7 @@ def observe(ask: Ask, sight: Sight, *, rng: Generator) -> dict[str, object] | No
     routed = replace(ask, target=Target())
     try:
         ruling = rule(routed, sight, rng=rng)
-    except NoEligibleModel:
+    except (NoEligibleModel, Unavailable):
         return None
     decision = ruling.decision
     return {

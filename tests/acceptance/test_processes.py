@@ -284,6 +284,8 @@ async def test_the_gateway_is_ready_while_the_local_model_loads(
             assert int(forced.headers["retry-after"]) >= 1
             routed = await chat(session, gateway.url, asked())
             assert routed.headers["x-gearshift-arm"] == "remote/instant"
+            waiting = await chat(session, gateway.url, asked(gearshift={"models": ["tiny"]}))
+            assert (waiting.status, "loading" in waiting.error["message"]) == (503, True)
         await eventually(lambda: answers(session, gateway, "tiny"), within_s=60, what="the local model answers")
         family = gateway.family()
     finally:
