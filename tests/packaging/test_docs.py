@@ -1,4 +1,4 @@
-"""The documentation against the code: links lead somewhere, every setting is explained, nothing is named that is not."""
+"""The documentation against the code: links lead somewhere, every setting is explained, nothing named is missing."""
 
 import json
 import re
