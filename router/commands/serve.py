@@ -69,8 +69,9 @@ def _first_screen(config: Config, address: tuple[str, int], *, from_file: Path |
             "[yellow]'local' is SmolLM2-135M, a very small language model: its answers are real and often wrong.[/] "
             "Set OPENAI_API_KEY (or another provider's), or write a config, to add capable models."
         )
+    key = ' -H "authorization: Bearer $KEY"' if any(tenant.keys for tenant in config.tenants.values()) else ""
     console.print(
-        f"try: curl {url}/v1/chat/completions -H 'content-type: application/json' "
+        f"try: curl {url}/v1/chat/completions{key} -H 'content-type: application/json' "
         '-d \'{"model": "auto", "messages": [{"role": "user", "content": "What is the capital of France?"}]}\' -i',
         soft_wrap=True,
     )
