@@ -150,6 +150,19 @@ def report_table(report: ReplayReport) -> Table:
     return table
 
 
+def report_markdown(report: ReplayReport) -> str:
+    """The same table as Markdown, for documents."""
+    lines = ["| | accuracy, % | USD per 1,000 | hull, % | gain, points | saving |", "|---|---|---|---|---|---|"]
+    for row in report.routers:
+        gain = row.gain
+        interval = f"[{100 * gain.gain.low:+.2f}, {100 * gain.gain.high:+.2f}]"
+        saving = "beyond all" if np.isnan(gain.saving) else f"{100 * gain.saving:.0f} %"
+        numbers = f"{_percent(gain.accuracy)} | {1000 * gain.usd:.4f} | {100 * gain.hull_accuracy:.2f}"
+        lines.append(f"| **{row.name}** | {numbers} | {100 * gain.gain.value:+.2f} {interval} | {saving} |")
+    lines += [f"| {each.name} | {_percent(each.accuracy)} | {1000 * each.usd:.4f} | | | |" for each in report.baselines]
+    return "\n".join(lines) + "\n"
+
+
 def print_report(report: ReplayReport) -> None:
     """Print the report; its columns need some room even where the terminal tells no width."""
     console = Console()

@@ -5,8 +5,8 @@ from policies.tables import OutcomeTable
 from policies.tradeoff import TradeOff
 from policies.zoo.linear import LinearPolicy
 from training.fold_report import domain_choices, held_out_report, natural_trade_offs
-from training.halves import halves_report
 from training.landmarks import k_means, whitener
+from training.left_out import By, left_out_report, parts_of
 from training.linear import LinearSettings, fit_linear, make_inputs, ridge_path, split_quality
 from training.offline import arm_facts, contexts_of
 
@@ -71,7 +71,14 @@ def test_halves_are_judged_above_the_hull_where_there_is_something_to_learn(
     world: OutcomeTable, encoder: object
 ) -> None:
     embeddings = encoder.encode(world.prompts)  # type: ignore[attr-defined]
-    report = halves_report(world, embeddings, encoder=encoder, usd_per_correct_answer=(0.01,), settings=SETTINGS)  # type: ignore[arg-type]
+    report = left_out_report(
+        world,
+        embeddings,
+        parts_of(world, By.half),
+        encoder=encoder,  # type: ignore[arg-type]
+        usd_per_correct_answer=(0.01,),
+        settings=SETTINGS,
+    )
     gain = report.routers[0].gain
     # Half of the queries to either arm: the hull gives (.5 + .9) / 2, knowing gives .9.
     assert gain.gain.value == pytest.approx(0.2, abs=0.05)
@@ -102,3 +109,16 @@ def test_the_natural_trade_off_is_the_slope_of_the_last_edge(world: OutcomeTable
     usd, accuracy = world.usd.mean(axis=0), world.scores.mean(axis=0)
     edge = (usd[1] - usd[0]) / (accuracy[1] - accuracy[0])
     assert natural_trade_offs(world) == pytest.approx((edge, 2 * edge))
+
+
+def test_a_domain_never_seen_is_given_no_more_than_a_coin_toss_could(world: OutcomeTable, encoder: object) -> None:
+    embeddings = encoder.encode(world.prompts)  # type: ignore[attr-defined]
+    report = left_out_report(
+        world,
+        embeddings,
+        parts_of(world, By.domain),
+        encoder=encoder,  # type: ignore[arg-type]
+        usd_per_correct_answer=(0.01,),
+        settings=SETTINGS,
+    )
+    assert report.routers[0].gain.gain.high < 0.05

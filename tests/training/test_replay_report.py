@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from policies.tables import OutcomeTable
-from training.replay_report import Choice, baselines, oracle_actions, replay_report, report_table
+from training.replay_report import Choice, baselines, oracle_actions, replay_report, report_markdown, report_table
 
 
 def choices(table: OutcomeTable, action: int) -> list[Choice]:
@@ -58,3 +58,10 @@ def test_the_printed_table_shows_gain_and_interval(world: OutcomeTable) -> None:
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "+0.00 [" in text
     assert "oracle" in text
+
+
+def test_the_markdown_table_has_a_row_for_each_router_and_baseline(world: OutcomeTable) -> None:
+    lines = report_markdown(replay_report(world, {"always dear": choices(world, 1)}, n_replicates=50)).splitlines()
+    assert len(lines) == 2 + 1 + 4
+    assert {line.count("|") for line in lines} == {7}
+    assert lines[2].startswith(f"| **always dear** | {100 * world.scores[:, 1].mean():.2f} ± ")
