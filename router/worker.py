@@ -178,7 +178,7 @@ async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
 def main() -> None:
     """Read the brief from standard input and serve."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # "INFO uvicorn.error: Started" reads like a failure
+    logging.getLogger("uvicorn.error").name = "uvicorn"  # "uvicorn.error: Started" reads like a failure
     told = told_by_supervisor(sys.stdin.fileno())
     brief = Brief.load(next(told))
     settle_process_id()
