@@ -43,10 +43,9 @@ class World:
 
     async def ask(self, arm: str = "m/instant") -> bytes:
         """One request of its own, whole."""
-        body = await fetch(
+        return await fetch(
             self.deployments, "m", caller(0), arm=arm, revision="rev", attempts=self.attempts, read=whole
         )
-        return body
 
     async def ask_anew(self) -> None:
         """One request with its own list of attempts, its failure swallowed."""
