@@ -103,7 +103,8 @@ def _deployment(path: Path, item: Deployment, *, name: str) -> Iterator[Problem]
                     (*path, field), "upstream local is started and addressed by the gateway itself; remove this key"
                 )
     elif item.base_url:
-        yield from names.base_url((*path, "base_url"), item.base_url)
+        check = names.script_url if item.upstream == "fake" else names.base_url
+        yield from check((*path, "base_url"), item.base_url)
     if item.upstream == "litellm" and "/" not in (item.model or name):
         yield Problem((*path, "model"), "upstream litellm needs provider/model, e.g. anthropic/claude-sonnet-4-5")
     for header, value in item.headers.items():

@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from policies.arms import EFFORTS, MODES
 from router.config.problems import Path, Problem, did_you_mean, listed
+from router.upstreams.fake_script import read_script
 
 _RESERVED = re.compile(r"auto(:.*)?|router-.*")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
@@ -42,6 +43,15 @@ def base_url(path: Path, url: str) -> Iterator[Problem]:
         yield Problem(path, "holds a query or fragment; write only scheme, host, port and path")
     if parts.path.rstrip("/").endswith("/chat/completions"):
         yield Problem(path, "ends in /chat/completions, which is added to it; write the address up to /v1")
+
+
+def script_url(path: Path, url: str) -> Iterator[Problem]:
+    """A script of `upstream: fake`; it is read, so that a mistake in it is found before a worker meets it."""
+    try:
+        read_script(url)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        yield Problem(path, f"expected a script as file:///folder/script.json (absolute): {why}")
 
 
 def store_url(url: str) -> Iterator[Problem]:

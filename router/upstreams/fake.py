@@ -11,8 +11,8 @@ from typing import TypeVar
 from router.config.schema import Deployment, Timeouts
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.fake_faults import FAULTS, Fault
-from router.upstreams.fake_plan import Plan
-from router.upstreams.fake_script import Answer, Script, load_script
+from router.upstreams.fake_plan import Plan, error_plan
+from router.upstreams.fake_script import Answer, Script, load_script, read_script
 from router.upstreams.fake_server import FakeServer, Seen, planned
 from router.upstreams.wire import check_success, refused
 
@@ -22,11 +22,14 @@ T = TypeVar("T")
 
 
 class FakeUpstream:
-    """The same script without a socket. `deployment.base_url` may name a script file (`file:///…/script.json`)."""
+    """The same script without a socket.
+
+    `deployment.base_url` may name a script file (``file:///…/script.json``); its models go by a deployment's `model`.
+    """
 
     def __init__(self, name: str, deployment: Deployment, script: Script | None = None) -> None:
         self.name = name
-        self._script = script or _script_of(deployment)
+        self._script = script or (read_script(deployment.base_url) if deployment.base_url else Script({}))
         self._attempts: Counter[str] = Counter()
 
     async def send(self, call: Call, timeouts: Timeouts) -> "FakeReply":
@@ -53,7 +56,10 @@ class FakeUpstream:
     def _plan(self, call: Call) -> Plan:
         attempt = self._attempts[call.request_id]
         self._attempts[call.request_id] += 1
-        answer = self._script.answer(call.body)
+        try:
+            answer = self._script.answer(call.body)
+        except ValueError as error:
+            return error_plan(400, str(error))
         fault = answer.fault_of(attempt)
         return planned(call.path, call.body, answer, fault=fault, request_id=call.request_id)
 
@@ -107,11 +113,6 @@ class FakeReply:
         await asyncio.sleep(min(wait_s, max(left_s, 0.0)))
         if wait_s > left_s:
             raise UpstreamError(self._name, "timeout", status=200, retryable=retryable)
-
-
-def _script_of(deployment: Deployment) -> Script:
-    url = deployment.base_url or ""
-    return load_script(Path(url.removeprefix("file://")).read_bytes()) if url.startswith("file://") else Script({})
 
 
 async def serve(port: int, script: Script) -> None:

@@ -6,7 +6,9 @@ import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import orjson
 
@@ -59,13 +61,36 @@ class Script:
 
 
 def load_script(raw: bytes) -> Script:
-    """A script from JSON: ``{"default": {...}, "models": {"name": {...}}}``. Raises ValueError for unknown keys."""
+    """A script from JSON: ``{"default": {...}, "models": {"name": {...}}}``.
+
+    Raises:
+        ValueError: It is no JSON, or holds another key.
+    """
     data = orjson.loads(raw)
+    if (
+        not isinstance(data, dict)
+        or not isinstance(data.get("models", {}), dict)
+        or data.keys() - {"default", "models"}
+    ):
+        raise ValueError('a script is an object: {"default": {...}, "models": {"name": {...}}}')
     default = _override(Answer(), data.get("default", {}))
     return Script({name: _override(default, own) for name, own in data.get("models", {}).items()}, default)
 
 
-def _override(answer: Answer, own: Mapping[str, Any]) -> Answer:
+def read_script(url: str) -> Script:
+    """The script of a ``file:///…`` address.
+
+    Raises:
+        OSError: There is no such file. ValueError: It is no script, or the address is another.
+    """
+    if not url.startswith("file:///"):
+        raise ValueError("the address does not begin with file:///")
+    return load_script(Path(unquote(url.removeprefix("file://"))).read_bytes())
+
+
+def _override(answer: Answer, own: object) -> Answer:
+    if not isinstance(own, Mapping):
+        raise ValueError("fake: an answer is an object")
     unknown = set(own) - {entry.name for entry in fields(Answer)}
     if unknown:
         raise ValueError(f"fake: unknown keys {sorted(unknown)}; use {[entry.name for entry in fields(Answer)]}")

@@ -81,6 +81,12 @@ MISTAKES = [
     (deployment(base_url="http://u:pw@h/v1"), "models.m.deployments[0].base_url", "holds credentials"),
     (deployment(base_url="http://h/v1?key=1"), "models.m.deployments[0].base_url", "holds a query"),
     (deployment(upstream="local"), "models.m.deployments[0].base_url", "addressed by the gateway itself"),
+    (deployment(upstream="fake"), "models.m.deployments[0].base_url", "does not begin with file:///"),
+    (
+        deployment(upstream="fake", base_url="file:///nowhere/s.json"),
+        "models.m.deployments[0].base_url",
+        "No such file",
+    ),
     (deployment(upstream="litellm"), "models.m.deployments[0].model", "needs provider/model"),
     (deployment(apikey=SECRET), "models.m.deployments[0].apikey", "did you mean 'api_key'?"),
     (deployment(headers={"authorization": "x"}), "models.m.deployments[0].headers.authorization", "set by the gateway"),
@@ -99,6 +105,14 @@ def test_a_mistake_is_told_with_its_place_and_what_to_do(text: str, path: str, w
         parse(text if text.startswith("models:") else MINIMAL + text)
     told = {problem.place.partition(" (line")[0]: problem.message for problem in raised.value.problems}
     assert words in told[path]
+
+
+@pytest.mark.parametrize("script", ["{", "[]", '{"defualt": {}}', '{"default": {"txt": "x"}}', '{"models": {"m": 1}}'])
+def test_a_script_that_is_none_is_a_mistake_of_the_configuration(tmp_path: Path, script: str) -> None:
+    (tmp_path / "script.json").write_text(script)
+    with pytest.raises(ConfigError) as raised:
+        parse(deployment(upstream="fake", base_url=f"file://{tmp_path}/script.json"))
+    assert [problem.path[-1] for problem in raised.value.problems] == ["base_url"]
 
 
 def test_one_mistake_makes_one_problem() -> None:

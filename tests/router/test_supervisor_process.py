@@ -30,9 +30,19 @@ TREE = {
 }
 
 
+def documented_script() -> bytes:
+    """The example of docs/config.md."""
+    page = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
+    return page.partition("```json\n")[2].partition("```")[0].encode()
+
+
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    running = RUNNING["RunningGateway"](tmp_path_factory.mktemp("gateway"), TREE, workers=2, env=KEYS | SECRET)
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "script.json").write_bytes(documented_script())
+    told = {"deployments": [{"upstream": "fake", "model": "small", "base_url": f"file://{folder}/script.json"}]}
+    tree = {**TREE, "models": {**TREE["models"], "told": told}}
+    running = RUNNING["RunningGateway"](folder, tree, workers=2, env=KEYS | SECRET)
     with running:
         yield running
 
@@ -46,15 +56,19 @@ def soon(condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
 
 
 def ask(gateway: Any, *, key: str = KEYS["ACME_KEY"], model: str = "auto") -> int:
+    return answer(gateway, key=key, model=model)[0]
+
+
+def answer(gateway: Any, *, key: str = KEYS["ACME_KEY"], model: str = "auto") -> tuple[int, Any]:
     sent = orjson.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]})
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
     request = urllib.request.Request(f"{gateway.url}/v1/chat/completions", sent, headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=10) as got:
+            return int(got.status), orjson.loads(got.read())
     except urllib.error.HTTPError as error:
         with error:
-            return error.code
+            return error.code, orjson.loads(error.read())
 
 
 def in_force(gateway: Any) -> str:
@@ -88,6 +102,13 @@ def test_no_key_is_in_arguments_environments_or_logs(gateway: Any) -> None:
     for text in (*KEYS.values(), *SECRET.values(), "canary-wrong-key"):
         assert not any(text.encode() in place for place in places), text
     assert not gateway.store_dir.stat().st_mode & 0o077
+
+
+def test_a_scripted_model_says_what_its_script_says_also_after_a_scripted_fault(gateway: Any) -> None:
+    status, body = answer(gateway, model="told")
+    assert (status, body["choices"][0]["message"]["content"]) == (200, "Forty-two.")
+    (row,) = (row for row in gateway.export() if row["served_arm"] == "told/instant")
+    assert [attempt["kind"] for attempt in row["attempts"]] == ["status", "ok"]
 
 
 def test_a_worker_that_dies_comes_back(gateway: Any) -> None:
