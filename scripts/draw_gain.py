@@ -17,7 +17,7 @@ STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#222}.title{font-size:15px;font-weight:600}.tick{fill:#666}"
     ".grid{stroke:#e5e7eb}.hull{fill:none;stroke:#9ca3af;stroke-width:2;stroke-dasharray:6 4}.arm{fill:#6b7280}"
     ".chance{fill:#fff;stroke:#6b7280;stroke-width:1.5}.oracle{fill:#b45309}.told{fill:#fff;stroke:#1d4ed8;stroke-width:1.5}"
-    ".ours{fill:#0f766e}.whisker{stroke:#0f766e;stroke-width:1.5}.name{paint-order:stroke;stroke:#fff;stroke-width:3}"
+    ".ours{fill:#0f766e}.whisker{stroke:#0f766e;stroke-width:1.5}"
     ".strong{font-weight:600;fill:#0f766e}"
 )
 
@@ -85,14 +85,16 @@ def _slope(left: Point, right: Point) -> float:
     return (right.accuracy - left.accuracy) / (right.usd - left.usd)
 
 
-def hull_path(corners: Sequence[Point], scale: Scale) -> str:
-    """The hull as a line: straight in USD, so bent on a logarithmic scale."""
-    steps = [
-        (left.usd + (right.usd - left.usd) * part / 40, left.accuracy + (right.accuracy - left.accuracy) * part / 40)
+def hull_line(corners: Sequence[Point], scale: Scale) -> list[tuple[float, float]]:
+    """The hull in pixels: straight in USD, so bent on a logarithmic scale."""
+    return [
+        (
+            scale.x(left.usd + (right.usd - left.usd) * part / 40),
+            scale.y(left.accuracy + (right.accuracy - left.accuracy) * part / 40),
+        )
         for left, right in pairwise(corners)
         for part in range(41)
     ]
-    return "M" + "L".join(f"{scale.x(usd):.1f} {scale.y(accuracy):.1f}" for usd, accuracy in steps)
 
 
 def mark(point: Point, scale: Scale) -> str:
@@ -116,8 +118,8 @@ def labels(points: Sequence[Point], scale: Scale, *, taken: list[Box]) -> Iterat
     for point in sorted(points, key=lambda each: each.kind != "ours"):
         x, y, width = scale.x(point.usd), scale.y(point.accuracy), LETTER * len(point.name)
         places = [(x + dx - share * width, y + dy) for dx, dy, share in
-                  ((10, 4, 0), (-10, 4, 1), (0, -11, 0.5), (0, 21, 0.5), (10, 18, 0), (-10, 18, 1), (10, -9, 0),
-                   (-10, -9, 1), (0, -25, 0.5), (0, 35, 0.5))]  # fmt: skip
+                  ((10, 4, 0), (-10, 4, 1), (0, -11, 0.5), (0, 30, 0.5), (10, 18, 0), (-10, 18, 1), (10, -9, 0),
+                   (-10, -9, 1), (0, -25, 0.5), (0, 38, 0.5))]  # fmt: skip
         free = [place for place in places if _is_free(_box(place, width), taken)]
         left, base = (free or places)[0]
         taken.append(_box((left, base), width))
@@ -170,12 +172,16 @@ def svg(result: dict[str, Any]) -> str:
             10 * math.ceil(max(point.high for point in points) / 10),
         ),
     )
-    line = hull_path(hull([point for point in points if point.kind == "arm"]), scale)
-    names = labels(points, scale, taken=[_around(point, scale) for point in points])
+    line = hull_line(hull([point for point in points if point.kind == "arm"]), scale)
+    taken = [_around(point, scale) for point in points] + [(x - 3, y - 3, x + 3, y + 3) for x, y in line]
+    named = [point for point in points if point.kind != "told"]  # the line under the title says what those are
+    names = labels(named, scale, taken=taken)
     title = f"{report['pool']}: accuracy against cost, {report['n_queries']:,} prompts replayed live"
     below = (
-        "Dashed: the best coin toss between single models. Bars: 95 % interval. Open blue: told each prompt's domain."
+        "Dashed: the best coin toss between single models. Bars: 95 % interval. "
+        "Open blue: told each prompt's domain, same two prices."
     )
+    path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in line)
     marks = "".join(mark(point, scale) for point in points)
     size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     return (
@@ -183,7 +189,7 @@ def svg(result: dict[str, Any]) -> str:
         f'<style>{STYLE}</style><rect width="100%" height="100%" fill="#fff"/>'
         f'<text class="title" x="16" y="26">{escape(title)}</text>'
         f'<text class="tick" x="16" y="46">{escape(below)}</text>'
-        f'{axes(scale)}<path class="hull" d="{line}"/>{marks}{"".join(names)}</svg>\n'
+        f'{axes(scale)}<path class="hull" d="{path}"/>{marks}{"".join(names)}</svg>\n'
     )
 
 

@@ -34,7 +34,7 @@ from training.replay_report import (
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
 TRADE_OFFS = dict(zip(("thrifty", "generous"), BAR_USD_PER_CORRECT_ANSWER, strict=True))
-CONCURRENCY = 2  # a cold prompt takes the encoder's one thread 2 to 30 ms, and a decision is late after 50
+CONCURRENCY = 1  # two cold prompts would queue for the encoder's thread; where cores are shared, some past 50 ms
 
 
 @pytest.fixture
@@ -167,18 +167,19 @@ def test_each_half_gains_over_every_mix_of_single_arms_by_what_the_other_taught(
         "requests": sum(len(live.log) for live in lives),
         "late": late,
         "unlike_offline": differing,
+        "gain_of_each_half": [gains_of(half_of(table, half), live) for half, live in enumerate(lives)],
     }
     with capsys.disabled():
         print_report(report)
         print(json.dumps(facts, indent=1))  # noqa: T201
     write(report, facts)
-    assert late_share([live.log for live in lives]) <= 0.001
     for counts in differing.values():
         assert sum(all_of for all_of, _ in counts) <= 0.01 * len(table)
         assert sum(timely for _, timely in counts) <= 0.001 * len(table)
     gains = [row.gain.gain for row in report.routers if row.name.startswith("linear")]
     assert len(gains) == len(TRADE_OFFS)
     assert all(gain.low > 0 for gain in gains)
+    assert late_share([live.log for live in lives]) <= 0.001, f"late: {late}; is this machine busy with other work?"
 
 
 def judged(table: OutcomeTable, lives: list[Live]) -> ReplayReport:
@@ -188,12 +189,19 @@ def judged(table: OutcomeTable, lives: list[Live]) -> ReplayReport:
         routers[f"linear, live, at {usd:g} USD/correct"] = [
             choice for live in lives for choice in choices(table, live, f"auto:{name}")
         ]
-        routers[f"told the domain, at {usd:g} USD/correct"] = [
+        routers[f"told domain, at {usd:g} USD/correct"] = [
             choice
             for half in (0, 1)
             for choice in domain_choices(half_of(table, 1 - half), half_of(table, half), usd=usd)
         ]
     return replay_report(table, routers)
+
+
+def gains_of(half: OutcomeTable, live: Live) -> dict[str, list[float]]:
+    """Gain over the hull of this half alone, in points, with its interval, by trade-off."""
+    report = replay_report(half, {name: choices(half, live, f"auto:{name}") for name in TRADE_OFFS})
+    gains = {row.name: row.gain.gain for row in report.routers}
+    return {name: [round(100 * each, 2) for each in (gain.value, gain.low, gain.high)] for name, gain in gains.items()}
 
 
 def write(report: ReplayReport, facts: dict[str, object]) -> None:
