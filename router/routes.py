@@ -1,6 +1,7 @@
 """The API beside the chat route: models, embeddings, decide, feedback, health and metrics."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ulid import ULID
 
 from policies.features import estimate_tokens
 from policies.records import FeedbackRow
+from router.eligible import Needs, forbidden
 from router.encoding import EncoderBusy, Vector
 from router.errors import BadRequest, NotFound, StoreDown, Unavailable
 from router.explain import explained
@@ -19,6 +21,7 @@ from router.http.embeddings import EmbeddingsRequest, embeddings_body, parse_emb
 from router.http.feedback import parse_feedback
 from router.http.parse import parse_decide
 from router.metrics import render
+from router.setup import Setup
 from router.store.base import StoreUnavailable
 from router.tenants import Caller
 from router.upstreams.base import Call, UpstreamError
@@ -49,21 +52,17 @@ class Routes:
             app.add_api_route(path, handler, methods=[method], summary=summary, response_class=Response)
 
     async def models(self, request: Request) -> Response:
-        """OpenAI's list object; `gearshift` says what kind of name each is."""
-        self._caller(request)
-        return _json({"object": "list", "data": self._cards()})
+        """OpenAI's list object of what the caller may ask for; `gearshift` says what kind of name each is."""
+        return _json({"object": "list", "data": self._cards(self._caller(request))})
 
     async def model(self, request: Request, name: str) -> Response:
-        self._caller(request)
-        for card in self._cards():
+        for card in self._cards(self._caller(request)):
             if card["id"] == name:
                 return _json(card)
         raise NotFound(f"no model, arm or virtual model is called {name[:80]!r}", param="model", code="model_not_found")
 
-    def _cards(self) -> list[dict[str, Any]]:
-        setup = self._gateway.setup
-        kinds = [("virtual", list(setup.virtual)), ("model", list(setup.standing_for)), ("arm", list(setup.arms))]
-        kinds.append(("encoder", [self._gateway.encoder.encoder_id]))
+    def _cards(self, caller: Caller) -> list[dict[str, Any]]:
+        kinds = [*allowed_names(self._gateway.setup, caller), ("encoder", [self._gateway.encoder.encoder_id])]
         return [
             {"id": name, "object": "model", "created": 0, "owned_by": "gearshift", "gearshift": {"kind": kind}}
             for kind, names in kinds
@@ -71,7 +70,11 @@ class Routes:
         ]
 
     async def embeddings(self, request: Request) -> Response:
-        caller, raw = await self._open(request)
+        caller = self._caller(request)
+        with self._place(caller):
+            return await self._embeddings(caller, await self._body(request))
+
+    async def _embeddings(self, caller: Caller, raw: bytes) -> Response:
         asked = parse_embeddings(raw, self._gateway.setup.config.server.limits)
         if asked.model in self._gateway.setup.standing_for:
             return await self._embeddings_upstream(asked, caller)
@@ -125,14 +128,14 @@ class Routes:
         return Response(raw, media_type=JSON, headers={"x-request-id": request_id})
 
     async def decide(self, request: Request) -> Response:
-        caller, raw = await self._open(request)
-        chat = parse_decide(raw, self._gateway.setup.config.server.limits)
-        return _json(await explained(self._gateway, chat, caller, dict(request.scope["headers"])))
+        caller = self._caller(request)
+        with self._place(caller):
+            chat = parse_decide(await self._body(request), self._gateway.setup.config.server.limits)
+            return _json(await explained(self._gateway, chat, caller, dict(request.scope["headers"])))
 
     async def feedback(self, request: Request) -> Response:
-        caller, raw = await self._open(request)
-        setup = self._gateway.setup
-        asked = parse_feedback(raw, setup.config.server.limits, metrics=setup.config.feedback)
+        caller, setup = self._caller(request), self._gateway.setup
+        asked = parse_feedback(await self._body(request), setup.config.server.limits, metrics=setup.config.feedback)
         # A decision bears the ULID of the request it was made for.
         request_id = asked.request_id
         if request_id.startswith("dec-"):
@@ -191,11 +194,27 @@ class Routes:
     def _caller(self, request: Request) -> Caller:
         return self._gateway.setup.tenants.authenticate(dict(request.scope["headers"]))
 
-    async def _open(self, request: Request) -> tuple[Caller, bytes]:
-        """Who asks, and the body within the limits."""
-        headers = dict(request.scope["headers"])
-        caller = self._gateway.setup.tenants.authenticate(headers)
-        return caller, await read_body(request.receive, headers, self._gateway.setup.config.server.limits)
+    def _place(self, caller: Caller) -> AbstractContextManager[None]:
+        """A place among the requests in flight: embedding and deciding cost what a chat request's do."""
+        return self._gateway.admission.enter(caller, limit=self._gateway.setup.config.server.limits.inflight)
+
+    async def _body(self, request: Request) -> bytes:
+        return await read_body(
+            request.receive, dict(request.scope["headers"]), self._gateway.setup.config.server.limits
+        )
+
+
+def allowed_names(setup: Setup, caller: Caller) -> list[tuple[str, list[str]]]:
+    """By kind, the names under which the tenant's allow-lists let it ask for an answer."""
+    models, modes = caller.config.models, caller.config.modes
+    needs = Needs(models=None if models is None else tuple(models), modes=None if modes is None else tuple(modes))
+    arms = {name: facts for name, facts in setup.arms.items() if forbidden(facts.arm, needs) is None}
+    lost = {facts.mode for facts in setup.arms.values()} - {facts.mode for facts in arms.values()}
+    return [
+        ("virtual", [name for name in setup.virtual if arms and name.removeprefix("auto:") not in lost]),
+        ("model", [model for model, standing in setup.standing_for.items() if standing in arms]),
+        ("arm", list(arms)),
+    ]
 
 
 def read_embeddings(attempt: Attempt, raw: bytes) -> bytes:

@@ -1,12 +1,15 @@
 """The API beside the chat route: who may call it, what it says, what it leaves in the log."""
 
 import base64
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from rig import CHAT, Given, World, body, tree
+
+from router.tenants import Caller
 
 pytestmark = pytest.mark.asyncio
 KEYED = {"acme": {"organisation": "o", "keys": ["key-of-acme"]}, "beta": {"organisation": "o", "keys": ["key-of-beta"]}}
@@ -64,6 +67,21 @@ async def test_models_lists_every_kind_of_name(valkey_url: str, tmp_path: Path) 
     assert (one.json["id"], none.status, none.error["code"]) == ("small/instant", 404, "model_not_found")
 
 
+async def test_models_lists_what_the_callers_tenant_may_ask_for_and_no_more(valkey_url: str, tmp_path: Path) -> None:
+    plain = tree("small", "large", tenants={"t": {"models": ["small"], "modes": ["instant"]}})
+    plain["models"]["small"] |= {"modes": ["instant", "reasoning"], "thinking": "reasoning_effort"}
+    async with World(valkey_url, tmp_path, plain) as world:
+        cards = (await world.ask("/v1/models", method="GET")).json["data"]
+        hidden = ["large", "large/instant", "small/reasoning", "auto:reasoning"]
+        missing = [await world.ask(f"/v1/models/{name}", method="GET") for name in hidden]
+        answers = [await world.chat(body(model=card["id"])) for card in cards if card["gearshift"]["kind"] != "encoder"]
+        refused = [await world.chat(body(model=name)) for name in hidden]
+    assert {card["id"] for card in cards} >= {"auto", "auto:instant", "small", "small/instant"}
+    assert {got.status for got in missing} == {404}
+    assert {got.status for got in answers} == {200}
+    assert {got.status for got in refused} == {400}
+
+
 @pytest.mark.parametrize("name", ["auto", "auto:cheap", "auto:instant", "router-mf-0.11593", "small", "large/instant"])
 async def test_every_listed_or_aliased_name_answers(valkey_url: str, tmp_path: Path, name: str) -> None:
     async with World(valkey_url, tmp_path, tree()) as world:
@@ -111,6 +129,26 @@ async def test_a_busy_encoder_is_503(valkey_url: str, tmp_path: Path) -> None:
         world.gateway.encoder.close()
         got = await world.ask("/v1/embeddings", {"model": "auto", "input": "x"})
     assert (got.status, got.error["code"], got.headers["retry-after"]) == (503, "encoder_busy", "1")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"), [("/v1/embeddings", {"model": "auto", "input": "x"}), ("/v1/decide", body())]
+)
+async def test_what_embeds_takes_a_place_and_is_refused_when_there_is_none(
+    valkey_url: str, tmp_path: Path, path: str, sent: Any
+) -> None:
+    plain = tree(server={"limits": {"inflight": 2}}, tenants={"t": {"concurrency": 1}})
+    async with World(valkey_url, tmp_path, plain) as world:
+        admission, mine = world.gateway.admission, Caller("t", "default", "", world.config.tenants["t"])
+        with admission.enter(mine, limit=2):
+            busy = await world.ask(path, sent)
+            with admission.enter(replace(mine, tenant="other"), limit=2):
+                full = await world.ask(path, sent)
+        admission.draining = True
+        draining = await world.ask(path, sent)
+        assert world.places == 0
+    assert (busy.status, full.status, full.error["code"]) == (429, 503, "overloaded")
+    assert (draining.status, draining.error["code"]) == (503, "draining")
 
 
 async def test_embeddings_of_a_model_the_tenant_may_not_use_are_refused(valkey_url: str, tmp_path: Path) -> None:
