@@ -15,10 +15,12 @@ from router.http.relay import StreamRelay, error_event
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.dispatch import Sent, dispatch, retry_allowed, to_api_error
 
+MAX_KEPT_BYTES = 65_536  # of chunks that say nothing
+
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """A stream whose first bytes for the client are there."""
+    """A stream that has begun to say something, with all of it so far as ``first``."""
 
     sent: Sent
     relay: StreamRelay
@@ -56,16 +58,16 @@ async def _begun(exchange: Exchange, sent: Sent) -> OpenStream:
         exchange.request_id, include_usage=exchange.chat.include_usage, upstream=sent.attempt.deployment
     )
     chunks = aiter(sent.reply.chunks())
+    # A role alone is no answer: kept back, an attempt that breaks right after it can still be made again unseen.
+    first = b""
     async for data in chunks:
-        first = relay.feed(data)
-        if first:
-            exchange.ttft_s = perf_counter() - exchange.started
-            return OpenStream(sent, relay, first, chunks)
-        if relay.done:
+        first += relay.feed(data)
+        if relay.said or relay.done or len(first) > MAX_KEPT_BYTES:
             break
-    relay.end()  # raises unless the whole answer is held back in the relay already
+    if not relay.said and len(first) <= MAX_KEPT_BYTES:
+        relay.end()  # raises unless the whole answer is here: one without a word
     exchange.ttft_s = perf_counter() - exchange.started
-    return OpenStream(sent, relay, b"", chunks)
+    return OpenStream(sent, relay, first, chunks)
 
 
 async def pump(gateway: Gateway, exchange: Exchange, stream: OpenStream, *, watch: ClientWatch, send: Send) -> None:

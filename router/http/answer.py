@@ -31,11 +31,6 @@ class Answer:
     generated: Generated
 
     @property
-    def generated_tokens(self) -> int:
-        """Our estimate of the completion tokens, for a bill without usage."""
-        return self.generated.token_estimate
-
-    @property
     def tool_call_ids(self) -> tuple[str, ...]:
         """Ids of the tool calls the answer makes, in order."""
         return tuple(self.generated.tool_call_ids)

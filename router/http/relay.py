@@ -29,17 +29,16 @@ class StreamRelay:
         usage: What the upstream reported, unchecked (see `router.http.usage`), or None.
         finish_reasons: By choice index, of the choices that finished.
         generated: Text and tool calls that went by, also where usage never came.
-        n_events: JSON events read.
         done: Nothing more is wanted from the upstream: it said [DONE], or broke its promise and `end` will raise.
-        handed_on: Some of the answer was returned for the client, so another attempt is no longer possible.
+        said: More than a role was returned for the client. Before that the caller may keep what it got to itself, and
+            another attempt is possible.
     """
 
     def __init__(self, request_id: str, *, include_usage: bool, upstream: str = "upstream") -> None:
         self.usage: Any = None
         self.finish_reasons: dict[int, str] = {}
         self.generated = Generated()
-        self.n_events = 0
-        self.done = self.handed_on = False
+        self.done = self.said = False
         self._id, self._include_usage, self._upstream = request_id, include_usage, upstream
         self._id_prefix = b'{"id":' + orjson.dumps(request_id)
         self._their_prefix: bytes | None = None  # how the upstream's chunks begin, if they begin with its id
@@ -49,16 +48,6 @@ class StreamRelay:
         self._held: list[bytes] = []
         self._pattern: dict[str, Any] = {}  # of the usage chunk
         self._failure: UpstreamError | None = None
-
-    @property
-    def content_started(self) -> bool:
-        """Whether any text or tool call went by."""
-        return self.generated.n_pieces > 0
-
-    @property
-    def generated_tokens(self) -> int:
-        """Our estimate of the completion tokens so far, for a bill without usage."""
-        return self.generated.token_estimate
 
     @property
     def tool_call_ids(self) -> tuple[str, ...]:
@@ -83,11 +72,9 @@ class StreamRelay:
         except UpstreamError as error:
             self._failure = error
         ready = b"".join(out)
-        if ready:
-            self.handed_on = True
         if self._failure is not None:
             self.done = True
-            self._failure.retryable = self._failure.retryable and not self.handed_on
+            self._failure.retryable = self._failure.retryable and not self.said
             if not ready:
                 raise self._failure
         return ready
@@ -155,7 +142,6 @@ class StreamRelay:
             raise self._broken("garbage") from None
         if type(chunk) is not dict:
             raise self._broken("garbage")
-        self.n_events += 1
         if chunk.get("error"):
             raise midway_error(self._upstream, chunk["error"])
         usage, choices = chunk.get("usage"), chunk.get("choices")
@@ -196,6 +182,8 @@ class StreamRelay:
                 hold = True
         if hold:
             self._closed.update(choice.get("index", 0) for choice in choices)
+        elif not self.said:
+            self.said = any(value for choice in choices for value in _beyond_role(choice.get("delta") or {}))
         return hold
 
     def _rewritten(self, data: bytes, chunk: dict[str, Any], *, one_line: bool) -> bytes:
@@ -228,7 +216,11 @@ class StreamRelay:
         return rest.replace(_NULL_USAGE, b"", 1) if rest.count(b'"usage"') == 1 and _NULL_USAGE in rest else None
 
     def _broken(self, kind: str) -> UpstreamError:
-        return UpstreamError(self._upstream, kind, retryable=not self.handed_on)
+        return UpstreamError(self._upstream, kind, retryable=not self.said)
+
+
+def _beyond_role(delta: Mapping[str, Any]) -> list[Any]:
+    return [value for name, value in delta.items() if name != "role"]
 
 
 def _id_prefix(data: bytes, chunk: dict[str, Any]) -> bytes | None:

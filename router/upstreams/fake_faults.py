@@ -128,8 +128,8 @@ def _cuts() -> dict[str, Fault]:
     ends: tuple[tuple[str, Literal["reset", "close", "complete"]], ...]
     ends = (("reset", "reset"), ("cut", "close"), ("eof", "complete"))
     for word, end in ends:
-        found[f"{word}_before_first_event"] = Fault(stop(0, end=end), early, on="stream")
-        found[f"{word}_after_1_event"] = Fault(stop(1, end=end), early, on="stream")
+        found[f"{word}_before_first_event"] = Fault(stop(0, end=end), "error 502", on="stream", retry=True)
+        found[f"{word}_after_1_event"] = Fault(stop(1, end=end), "error 502", on="stream", retry=True)
         found[f"{word}_after_3_events"] = Fault(stop(3, end=end), broken, on="stream")
         found[f"{word}_in_event"] = Fault(stop(3, end=end, half=True), broken, on="stream")
         found[f"{word}before_finish"] = Fault(before_finish(end), broken, on="stream")

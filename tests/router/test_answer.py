@@ -50,7 +50,7 @@ def test_what_was_generated_is_counted() -> None:
     calls = [{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
     answer = read(completion({"role": "assistant", "content": None, "tool_calls": calls}))
     assert (answer.tool_call_ids, answer.finish_reasons, answer.generated.n_bytes) == (("call_1",), {0: "stop"}, 3)
-    assert read(completion({"content": "é" * 8})).generated_tokens == 4
+    assert read(completion({"content": "é" * 8})).generated.token_estimate == 4
 
 
 @pytest.mark.parametrize(

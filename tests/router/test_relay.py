@@ -161,6 +161,13 @@ def test_an_empty_stream_is_cut_and_may_be_tried_again() -> None:
     assert (failure(b"").kind, failure(b"").retryable) == ("cut", True)
 
 
+@pytest.mark.parametrize("opening", [{"role": "assistant", "content": "", "refusal": None}, {"content": ""}, {}])
+def test_a_stream_that_breaks_before_a_word_may_be_tried_again(opening: dict[str, Any]) -> None:
+    assert failure(sse(chunk(opening), done=False)).retryable is True
+    assert failure(sse(chunk(opening), {"error": {"message": "boom"}}, done=False)).retryable is True
+    assert failure(sse(chunk(opening), text("a"), done=False)).retryable is False
+
+
 def test_a_choice_that_never_finished_makes_the_stream_cut() -> None:
     assert failure(sse(text("a"), text("b", index=1), chunk(finish="stop"))).kind == "cut"
 
@@ -241,8 +248,8 @@ def test_tool_calls_reasoning_and_refusals_are_counted_and_kept() -> None:
     deltas = [{"reasoning_content": "hm"}, {"refusal": "no"}, {"tool_calls": [call]}, {"tool_calls": [more]}]
     seen, relay = relayed(sse(*[chunk(delta) for delta in deltas], chunk(finish="tool_calls")))
     assert [event["choices"][0]["delta"] for event in seen[:4]] == deltas
-    assert (relay.tool_call_ids, relay.generated.n_pieces, relay.content_started) == (("call_1",), 4, True)
-    assert relay.generated_tokens == 4
+    assert (relay.tool_call_ids, relay.generated.n_pieces, relay.said) == (("call_1",), 4, True)
+    assert relay.generated.token_estimate == 4
 
 
 def test_an_error_event_for_the_client_is_an_error_object_without_an_end() -> None:
