@@ -40,6 +40,8 @@ class StaticEncoder:
     def __init__(self, folder: Path, *, encoder_id: str, bounds: Bounds) -> None:
         from tokenizers import Tokenizer
 
+        from policies.encoders.words import WordMemory
+
         self.encoder_id, self.name, self._bounds = encoder_id, NAME, bounds
         tensors = _map_tensors(folder / TABLE)
         self._vectors, self._map = tensors["vectors"], tensors.get("map")
@@ -48,6 +50,7 @@ class StaticEncoder:
         self._tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+        self._words = WordMemory(self._tokenizer)
         if self._tokenizer.get_vocab_size() > len(self._vectors):
             raise EncoderCorrupt(
                 f"{folder}: {len(self._vectors)} vectors for {self._tokenizer.get_vocab_size()} tokens"
@@ -61,7 +64,7 @@ class StaticEncoder:
         return vectors
 
     def _encode(self, text: str) -> Vectors:
-        found = self._tokenizer.encode(self._bounds.clip_text(text), add_special_tokens=False).ids
+        found = self._words.ids(self._bounds.clip_text(text))
         total: Vectors = self._vectors[self._bounds.clip_tokens(found)].sum(axis=0, dtype=np.float32)
         if self._map is not None:
             total = total @ self._map
