@@ -1,4 +1,4 @@
-"""What the supervisor tells a worker: one JSON line on its standard input at the start, one more at each reload."""
+"""What the supervisor tells a worker: one JSON line on its standard input at the start, one more for any news."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,11 @@ class Brief:
     """All a worker needs. It travels through a pipe, never through arguments or the environment: it holds keys.
 
     Attributes:
-        name: The worker's name; with the store it makes the owner of its leases.
+        name: The worker's own, never used before: with the store it makes the owner of its leases.
         socket_fd: The listening socket, inherited.
         metrics_dir: Where all workers keep their series.
+        fallen: Names of processes that ended in this one's place; their open requests are this one's to close.
+        local_problem: Why the local model's process does not run; empty while it loads or answers.
     """
 
     name: str
@@ -25,6 +27,8 @@ class Brief:
     socket_fd: int
     metrics_dir: Path
     version: str
+    fallen: tuple[str, ...] = ()
+    local_problem: str = ""
 
     def dump(self) -> bytes:
         """One line."""
@@ -38,6 +42,8 @@ class Brief:
                     "socket_fd": self.socket_fd,
                     "metrics_dir": str(self.metrics_dir),
                     "version": self.version,
+                    "fallen": self.fallen,
+                    "local_problem": self.local_problem,
                 }
             )
             + b"\n"
@@ -55,4 +61,17 @@ class Brief:
             socket_fd=told["socket_fd"],
             metrics_dir=Path(told["metrics_dir"]),
             version=told["version"],
+            fallen=tuple(told["fallen"]),
+            local_problem=told["local_problem"],
         )
+
+
+def local_news(problem: str) -> bytes:
+    """A line that tells a serving worker only how the local model's process is; see `Brief.local_problem`."""
+    return orjson.dumps({"local_news": problem}) + b"\n"
+
+
+def read_local_news(line: bytes) -> str | None:
+    """What `local_news` wrote; None for any other line."""
+    news: str | None = orjson.loads(line).get("local_news")
+    return news

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,9 @@ class LocalModel:
 
     The main thread must be that thread: the process dies with the thread that started it.
 
+    Args:
+        environ: The process's environment; this process's own by default.
+
     Attributes:
         url: OpenAI base URL; fixed from construction on, through restarts, so workers can be told before it answers.
         state: ``loading`` until it answers; ``failed``, with a ``reason``, when it cannot or between restarts.
@@ -46,8 +49,10 @@ class LocalModel:
         log_file: Path | None = None,
         command: Sequence[str] = (sys.executable, "-P", "-m", "router.local_model_server"),
         clock: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._log_file, self._command, self._clock = log_file, tuple(command), clock
+        self._environ = _own_code_first(os.environ if environ is None else environ)
         self._held = _held_port()
         self.port: int = self._held.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/v1"
@@ -60,6 +65,11 @@ class LocalModel:
     @property
     def pid(self) -> int | None:
         return self._run.process.pid if self._run else None
+
+    @property
+    def problem(self) -> str:
+        """Why the process does not run; empty while it loads or answers."""
+        return self.reason if self.state == "failed" else ""
 
     def start(self) -> None:
         """Start the process and return at once. Missing packages make it ``failed`` for good, with what to install."""
@@ -111,7 +121,7 @@ class LocalModel:
                 stdin=subprocess.DEVNULL,
                 stdout=log or subprocess.DEVNULL,
                 stderr=log or subprocess.DEVNULL,
-                env=_own_code_first(),
+                env=self._environ,
                 start_new_session=True,  # Ctrl-C in a terminal is the supervisor's to handle
             )
         finally:
@@ -144,10 +154,10 @@ class LocalModel:
         self._backoff_s = min(2 * self._backoff_s, LAST_BACKOFF_S)
 
 
-def _own_code_first() -> dict[str, str]:
+def _own_code_first(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment in which ``-P -m router.…`` finds this installation, whatever the current folder holds."""
     root = str(Path(__file__).resolve().parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, environ.get("PYTHONPATH")]))}
 
 
 def _held_port() -> socket.socket:

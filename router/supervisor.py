@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -18,7 +19,7 @@ from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from router.brief import Brief
+from router.brief import Brief, local_news
 from router.config.consistency import exposure
 from router.config.load import config_hash
 from router.config.local import uses_local, with_local_url
@@ -28,7 +29,7 @@ from router.parent_death import die_with_parent
 from router.store.archiver import Archiver
 from router.store.embedded import EmbeddedValkey, refuse_second
 from router.store.place import EMBEDDED, data_dir, recover_embedded
-from router.worker_environment import worker_environment
+from router.worker_environment import without_secrets, worker_environment
 from router.workers_lock import wait_for_workers
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ POLL_S = 0.2
 KILL_AFTER_S = 8.0  # beyond the drain: what a worker has to settle and say goodbye
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 10.0
 EARLIER_WORKERS_S = 15.0
+MAX_FALLEN = 8
 BIND_S = 5.0
 
 
@@ -46,6 +48,8 @@ class PortTaken(Exception):
 @dataclass(slots=True)
 class _Worker:
     name: str
+    owner: str = ""  # of the leases of the process that runs, or ran last
+    fallen: tuple[str, ...] = ()  # owners that ended in this place, whose leases nobody else will close soon
     process: subprocess.Popen[bytes] | None = None
     backoff_s: float = FIRST_BACKOFF_S
     started_at: float = 0.0
@@ -62,6 +66,8 @@ class Supervisor:
     def __init__(self, config: Config, *, secret: bytes, version: str, reload: Callable[[], Config]) -> None:
         self._config, self._hash, self._secret, self._version = config, config_hash(config), secret, version
         self._reload = reload
+        self._environ = without_secrets(config, os.environ)
+        self._local_problem = ""
         self._directory = data_dir(config.store)
         self._metrics_dir = self._directory / "run" / f"metrics-{os.getpid()}"
         self._workers = [_Worker(f"worker-{index}") for index in range(config.server.workers)]
@@ -100,9 +106,10 @@ class Supervisor:
 
     def _start_local(self, stack: contextlib.ExitStack) -> None:
         if uses_local(self._config):
-            self._local = LocalModel(log_file=self._directory / "local-model.log")
+            self._local = LocalModel(log_file=self._directory / "local-model.log", environ=self._environ)
             stack.callback(self._local.stop)
             self._local.start()
+            self._local_problem = self._local.problem
             self._config = with_local_url(self._config, self._local.url)
 
     def _start_store(self, stack: contextlib.ExitStack) -> None:
@@ -110,11 +117,11 @@ class Supervisor:
         if store.url == EMBEDDED:
             if not wait_for_workers(self._directory, wait_s=EARLIER_WORKERS_S):
                 log.warning("a worker of an earlier run still lives; what it has open is closed as unknown")
-            self._store = stack.enter_context(EmbeddedValkey(self._directory))
+            self._store = stack.enter_context(EmbeddedValkey(self._directory, environ=self._environ))
             closed = asyncio.run(recover_embedded(store))
             if closed:
                 log.warning("closed %d requests that an earlier run left open, as unknown_after_crash", closed)
-        archiver = Archiver(store)
+        archiver = Archiver(store, environ=self._environ)
         stack.callback(archiver.stop)
         archiver.start()
 
@@ -128,7 +135,9 @@ class Supervisor:
     def _brief(self, worker: _Worker) -> Brief:
         assert self._socket is not None
         return Brief(
-            name=worker.name,
+            name=worker.owner,
+            fallen=worker.fallen,
+            local_problem=self._local_problem,
             config=self._config,
             config_hash=self._hash,
             secret=self._secret,
@@ -138,6 +147,8 @@ class Supervisor:
         )
 
     def _spawn(self, worker: _Worker) -> None:
+        # Gateways on other machines may share the store, and have the same process ids.
+        worker.owner = f"{worker.name}-{secrets.token_hex(8)}"
         brief = self._brief(worker)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "router.worker"],
@@ -148,13 +159,13 @@ class Supervisor:
             preexec_fn=die_with_parent(),
         )
         worker.process, worker.started_at = process, time.monotonic()
-        self._tell(worker, brief)
+        self._tell(worker, brief.dump())
 
-    def _tell(self, worker: _Worker, brief: Brief) -> None:
+    def _tell(self, worker: _Worker, line: bytes) -> None:
         assert worker.process is not None
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died; `_watch` will see
-            worker.process.stdin.write(brief.dump())
+            worker.process.stdin.write(line)
             worker.process.stdin.flush()
 
     def _listen_for_signals(self) -> None:
@@ -178,11 +189,20 @@ class Supervisor:
                 self._take_new_config()
             if self._local is not None:
                 self._local.poll()
+                self._spread_local_problem(self._local.problem)
             if self._store is not None and not self._store.is_running():
                 log.error("the embedded store ended; it is started again on the same data")
                 self._store.start()
             for worker in self._workers:
                 self._keep_alive(worker)
+
+    def _spread_local_problem(self, problem: str) -> None:
+        if problem == self._local_problem:
+            return
+        self._local_problem = problem
+        for worker in self._workers:
+            if worker.process is not None:
+                self._tell(worker, local_news(problem))
 
     def _keep_alive(self, worker: _Worker) -> None:
         now = time.monotonic()
@@ -199,6 +219,7 @@ class Supervisor:
         mark_process_dead(worker.process.pid, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
         lived = now - worker.started_at > LAST_BACKOFF_S
         worker.backoff_s = FIRST_BACKOFF_S if lived else min(2 * worker.backoff_s, LAST_BACKOFF_S)
+        worker.fallen = (*worker.fallen, worker.owner)[-MAX_FALLEN:]
         worker.process, worker.again_at = None, now + worker.backoff_s
         log.error("%s ended with status %s; it starts again in %.1f s", worker.name, code, worker.backoff_s)
 
@@ -227,7 +248,7 @@ class Supervisor:
         self._hash = config_hash(config)
         for worker in self._workers:
             if worker.process is not None:
-                self._tell(worker, self._brief(worker))
+                self._tell(worker, self._brief(worker).dump())
 
     def _stop_workers(self) -> None:
         if self._socket is not None:

@@ -56,13 +56,19 @@ def make_setup(
 
 
 async def make_gateway(
-    config: Config, *, config_hash: str, store: Store, session: aiohttp.ClientSession, secret: bytes
+    config: Config,
+    *,
+    config_hash: str,
+    store: Store,
+    session: aiohttp.ClientSession,
+    secret: bytes,
+    local: Maker = LocalUpstream,
 ) -> Gateway:
     """Load encoder and policy (off the loop: the store's start goes on meanwhile) and wire everything."""
     encoder = await asyncio.to_thread(load_encoder, config.encoder.name, source=config.encoder.source)
     metrics = Metrics()
     return Gateway(
-        setup=make_setup(config, config_hash=config_hash, encoder=encoder, session=session, secret=secret),
+        setup=make_setup(config, config_hash=config_hash, encoder=encoder, session=session, secret=secret, local=local),
         store=store,
         encoder=EmbeddingService(encoder, cache_entries=config.encoder.cache_entries),
         sessions=Sessions(store),

@@ -10,19 +10,21 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 import uvicorn
 import uvloop
 
 from router.app import create_app
-from router.brief import Brief
+from router.brief import Brief, read_local_news
 from router.gateway import Gateway
 from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
+from router.upstreams.local import LocalNews, LocalUpstream
 from router.upstreams.openai import open_session
 from router.wiring import make_gateway, make_setup
 from router.workers_lock import worker_lock
@@ -65,16 +67,27 @@ class DrainingServer(uvicorn.Server):
 
 async def run(brief: Brief, told: Iterator[bytes]) -> None:
     """Serve until told to stop; requests in flight are answered and settled first. `told`: later configurations."""
-    store = make_store(brief.config.store, name=f"{brief.name}-{os.getpid()}")
+    store = make_store(brief.config.store, name=brief.name, fallen=brief.fallen)
+    news = LocalNews(brief.local_problem)
+    local = partial(LocalUpstream, news=news)
     async with open_session() as session:
         starting = asyncio.create_task(store.start())
         gateway = await make_gateway(
-            brief.config, config_hash=brief.config_hash, store=store, session=session, secret=brief.secret
+            brief.config,
+            config_hash=brief.config_hash,
+            store=store,
+            session=session,
+            secret=brief.secret,
+            local=local,
         )
         await starting
         server = _server(gateway, brief)
 
         def reload(line: bytes) -> None:
+            problem = read_local_news(line)
+            if problem is not None:
+                news.problem = problem
+                return
             try:
                 fresh = Brief.load(line)
                 gateway.setup = make_setup(
@@ -83,6 +96,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
                     encoder=gateway.encoder.encoder,
                     session=session,
                     secret=fresh.secret,
+                    local=local,
                 )
             except Exception as error:  # the supervisor validated it; what is left must not take a serving process down
                 log.error("the new configuration was not taken; the old one stays in force")

@@ -1,7 +1,7 @@
-"""What a worker's environment holds: what finds this installation, and none of the secrets its brief tells it."""
+"""What our processes' environments hold: none of the secrets that a configuration or a provider's key is."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,21 +12,17 @@ _LEAST_CHARS = 6  # shorter texts are found in others by chance
 
 
 def worker_environment(config: Config, environ: Mapping[str, str], *, metrics_dir: Path) -> dict[str, str]:
-    """The variables of ``environ`` without secrets, and what a worker needs besides."""
-    texts = list(_secrets(config))
+    """The variables of ``environ`` without secrets, and what a worker needs besides: its brief tells it the rest."""
     # A litellm deployment without a key of its own finds its provider's in the environment.
     by_provider = any(
         item.upstream == "litellm" and item.api_key is None
         for model in config.models.values()
         for item in model.deployments
     )
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if name != VARIABLE
-        and (by_provider or not name.endswith("_API_KEY"))
-        and not (len(value) >= _LEAST_CHARS and any(value in text for text in texts))
-    }
+    kept = without_secrets(config, environ)
+    if by_provider:
+        texts = list(_secrets(config))
+        kept |= {n: value for n, value in environ.items() if n.endswith("_API_KEY") and not _is_part(value, texts)}
     root = str(Path(__file__).resolve().parent.parent)
     return kept | {
         "PYTHONPATH": os.pathsep.join(filter(None, [root, environ.get("PYTHONPATH", "")])),
@@ -34,6 +30,20 @@ def worker_environment(config: Config, environ: Mapping[str, str], *, metrics_di
         # One thread for numpy's small products: more threads only steal the cores from other workers.
         "OMP_NUM_THREADS": "1",
     }
+
+
+def without_secrets(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that hold no secret of the configuration, nor any provider's key."""
+    texts = list(_secrets(config))
+    return {
+        name: value
+        for name, value in environ.items()
+        if name != VARIABLE and not name.endswith("_API_KEY") and not _is_part(value, texts)
+    }
+
+
+def _is_part(value: str, texts: Collection[str]) -> bool:
+    return len(value) >= _LEAST_CHARS and any(value in text for text in texts)
 
 
 def _secrets(config: Config) -> Iterator[str]:

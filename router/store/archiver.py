@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from router.config.schema import StoreConfig
@@ -19,9 +20,14 @@ STOP_S = 10.0
 
 
 class Archiver:
-    """Runs `archive_in_child` every `archive_s` seconds; rarer while there is nothing to do."""
+    """Runs `archive_in_child` every `archive_s` seconds; rarer while there is nothing to do.
 
-    def __init__(self, config: StoreConfig) -> None:
+    Args:
+        environ: The children's environment; this process's own by default.
+    """
+
+    def __init__(self, config: StoreConfig, *, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = environ
         self._url, self._directory, self._every_s = store_url(config), data_dir(config), config.archive_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="archiver", daemon=True)
@@ -35,18 +41,27 @@ class Archiver:
         self._thread.join(STOP_S)
 
     def _run(self) -> None:
-        run_archiver(self._url, self._directory, every_s=self._every_s, stop=self._stop)
+        run_archiver(self._url, self._directory, every_s=self._every_s, stop=self._stop, environ=self._environ)
 
 
-def run_archiver(store_url: str, directory: Path, *, every_s: float, stop: threading.Event) -> None:
+def run_archiver(
+    store_url: str,
+    directory: Path,
+    *,
+    every_s: float,
+    stop: threading.Event,
+    environ: Mapping[str, str] | None = None,
+) -> None:
     """Archive every `every_s` seconds until `stop` is set."""
     pause_s = every_s
     while not stop.wait(pause_s):
-        rows = archive_in_child(store_url, directory, stop=stop)
+        rows = archive_in_child(store_url, directory, stop=stop, environ=environ)
         pause_s = every_s if rows else min(pause_s * 2, every_s * LONGEST_PAUSE)
 
 
-def archive_in_child(store_url: str, directory: Path, *, stop: threading.Event) -> int:
+def archive_in_child(
+    store_url: str, directory: Path, *, stop: threading.Event, environ: Mapping[str, str] | None = None
+) -> int:
     """`router.store.archive.archive_once` in a process of its own, ended early when `stop` is set.
 
     Returns:
@@ -55,6 +70,7 @@ def archive_in_child(store_url: str, directory: Path, *, stop: threading.Event) 
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "router.store.archive", str(directory)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environ,
     )  # fmt: skip
     to_send: str | None = store_url  # may hold a password, and a command line is public
     while True:

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -78,12 +79,19 @@ class EmbeddedValkey:
     Args:
         directory: The data directory; created with mode 0700.
         holder: A ``gateway`` lets others use its server while it lives; a ``reader`` wants it for itself, briefly.
+        environ: The server's environment; this process's own by default.
     """
 
-    def __init__(self, directory: Path, *, holder: Literal["gateway", "reader"] = "gateway") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        holder: Literal["gateway", "reader"] = "gateway",
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory.expanduser()
         self.process: subprocess.Popen[bytes] | None = None
-        self._holder = holder
+        self._holder, self._environ = holder, environ
         self._lock_fds: list[int] = []
 
     @property
@@ -135,7 +143,7 @@ class EmbeddedValkey:
         # Its own process group: Ctrl-C in a terminal must reach the gateway alone, which then stops the store last.
         return subprocess.Popen(
             command, pass_fds=(lock_fd,), process_group=0, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, preexec_fn=die_with_parent(),
+            stderr=subprocess.DEVNULL, env=self._environ, preexec_fn=die_with_parent(),
         )  # fmt: skip
 
     def _wait_ready(self, load_s: float) -> None:

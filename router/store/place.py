@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,12 +26,17 @@ def store_url(config: StoreConfig) -> str:
     return embedded_url(data_dir(config)) if config.url == EMBEDDED else config.url
 
 
-def make_store(config: StoreConfig, *, name: str | None = None) -> ValkeyStore:
-    """A worker's store; the caller starts and closes it. `name` is unique among living owners, by default made."""
+def make_store(config: StoreConfig, *, name: str | None = None, fallen: Sequence[str] = ()) -> ValkeyStore:
+    """A worker's store; the caller starts and closes it.
+
+    Args:
+        name: Unique among owners; by default made.
+        fallen: Names of owners that are known to be dead, however lately they were heard of.
+    """
     options = StoreOptions(
         spool_dir=data_dir(config) / "spool", when_down=config.when_down, high_water_rows=config.high_water_rows
     )
-    return ValkeyStore(store_url(config), options, name=name)
+    return ValkeyStore(store_url(config), options, name=name, fallen=fallen)
 
 
 async def recover_embedded(config: StoreConfig) -> int:

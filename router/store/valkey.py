@@ -16,7 +16,7 @@ from router.store.backlog import Backlog
 from router.store.base import End, Start, StoreFull, StoreUnavailable
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
-from router.store.keys import SHARDS, load_functions, organisation_in, scope_of
+from router.store.keys import OWNERS_KEY, SHARDS, load_functions, organisation_in, scope_of
 from router.store.link import Link
 from router.store.recovery import row_json, terminal_row
 
@@ -48,13 +48,19 @@ class StoreOptions:
 
 
 class ValkeyStore:
-    """One worker's store. `start()` it, then use it as `router.store.base.Store`."""
+    """One worker's store. `start()` it, then use it as `router.store.base.Store`.
 
-    def __init__(self, url: str, options: StoreOptions, *, name: str | None = None) -> None:
+    Args:
+        name: Unique among owners; by default made.
+        fallen: Names of owners that are known to be dead; the first recovery need not wait until they are overdue.
+    """
+
+    def __init__(self, url: str, options: StoreOptions, *, name: str | None = None, fallen: Sequence[str] = ()) -> None:
         functions = load_functions()
         self._commands, self._options = Commands(functions), options
         self._link = Link(parse_address(url), functions=functions, timeout_s=options.timeout_s)
         self._name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._fallen = tuple(fallen)
         self._epoch = 0
         self._tag = f"{self._name}:0"
         self._backlog = Backlog(options.spool_dir, name=self._name, commands=self._commands, lease_s=options.lease_s)
@@ -218,13 +224,23 @@ class ValkeyStore:
         orphans = await self._backlog.replay_orphans(self._link.call)
         found = await self._link.call(self._commands.dead())
         assert isinstance(found, list)
-        dead = sorted(({tag.decode() for tag in found} | orphans) - {self._tag})
+        dead = sorted(({tag.decode() for tag in found} | orphans | await self._tags_of_fallen()) - {self._tag})
         stale = [self._commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
         leases = [lease for shard in await self._link.call_many(stale) if isinstance(shard, list) for lease in shard]
         closed = await self._link.call_many([self._commands.settle(_last_end(*lease)) for lease in leases])
         if dead:
             await self._link.call(self._commands.forget(dead))
+        self._fallen = ()
         return sum(reply != 0 for reply in closed)
+
+    async def _tags_of_fallen(self) -> set[str]:
+        """What they may have signed their leases with; epoch 0 is that of a lease opened before they registered."""
+        if not self._fallen:
+            return set()
+        owners = await self._link.call(pack("HKEYS", OWNERS_KEY))
+        assert isinstance(owners, list)
+        tags = {tag.decode() for tag in owners} | {f"{name}:0" for name in self._fallen}
+        return {tag for tag in tags if tag.rpartition(":")[0] in self._fallen}
 
     async def _upkeep(self) -> None:
         try:

@@ -152,15 +152,20 @@ class Deployments:
 
     def _none_usable(self, model: str, now: float) -> "NoDeployment":
         group = self._endpoints[model]
-        loading = any(endpoint.unready() for endpoint in group)
-        wait_s = 1.0 if loading else min(endpoint.breaker.wait_s(now) for endpoint in group)
-        return NoDeployment(model, "loading" if loading else "connect", wait_s)
+        unready = next((why for endpoint in group if (why := endpoint.unready())), "")
+        wait_s = 1.0 if unready else min(endpoint.breaker.wait_s(now) for endpoint in group)
+        return NoDeployment(model, "loading" if unready else "connect", wait_s, why=unready)
 
 
 class NoDeployment(UpstreamError):
-    """Nothing of the model can be called now: every circuit is open, or it still loads. Nothing was sent."""
+    """Nothing of the model can be called now: every circuit is open, or it is not up. Nothing was sent.
 
-    def __init__(self, model: str, kind: str, wait_s: float) -> None:
+    Attributes:
+        why: What the endpoint says for itself, where it does.
+    """
+
+    def __init__(self, model: str, kind: str, wait_s: float, *, why: str = "") -> None:
+        self.why = why
         super().__init__(model, kind, retry_after_s=wait_s, reached=False)
 
 

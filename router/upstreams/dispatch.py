@@ -205,6 +205,8 @@ def to_api_error(error: UpstreamError) -> ApiError:
         return _handed_on(kind(error.client_error["message"], status=error.status), error)
     if isinstance(error, NoDeployment) or error.kind == "loading":
         reason = "is still loading" if error.kind == "loading" else "has no healthy deployment"
+        if isinstance(error, NoDeployment) and error.why:
+            reason = f"cannot be called now ({error.why})"
         return Unavailable(f"model {error.upstream!r} {reason}; try again", retry_after_s=error.retry_after_s)
     if error.status == 503 and error.retry_after_s is not None:
         return Unavailable(f"{error}; try again later", retry_after_s=error.retry_after_s)

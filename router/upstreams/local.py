@@ -1,6 +1,7 @@
 """The built-in model's endpoint: an OpenAI-wire process beside the gateway that may still load, or be restarting."""
 
 import asyncio
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -11,11 +12,25 @@ from router.upstreams.openai import OpenAIUpstream
 PROBE_EVERY_S = 0.1
 
 
-class LocalUpstream:
-    """An `OpenAIUpstream` that says "loading" until its process answers, and again when that process is gone."""
+@dataclass(slots=True)
+class LocalNews:
+    """What the supervisor last said of the local model's process.
 
-    def __init__(self, name: str, deployment: Deployment, session: aiohttp.ClientSession) -> None:
-        self.name = name
+    Attributes:
+        problem: Why it does not run; empty while it loads or answers.
+    """
+
+    problem: str = ""
+
+
+class LocalUpstream:
+    """An `OpenAIUpstream` that says "loading" until its process answers, and again when that process is gone; or, where
+    the supervisor knows, why there is none."""
+
+    def __init__(
+        self, name: str, deployment: Deployment, session: aiohttp.ClientSession, *, news: LocalNews | None = None
+    ) -> None:
+        self.name, self._news = name, news or LocalNews()
         self._inner = OpenAIUpstream(name, deployment, session)
         self._ready = False
         self._waiting: asyncio.Task[None] | None = None
@@ -23,7 +38,7 @@ class LocalUpstream:
 
     def unready(self) -> str | None:
         """Why it cannot be called now, or None."""
-        return None if self._ready else "the local model is still loading"
+        return None if self._ready else self._news.problem or "the local model is still loading"
 
     async def send(self, call: Call, timeouts: Timeouts) -> Reply:
         """As `OpenAIUpstream.send`; a refused connection means that the process is starting again."""

@@ -28,6 +28,8 @@ from router.sessions import Sessions
 from router.setup import Setup
 from router.store.base import Store, StoreUnavailable
 from router.store.valkey import StoreOptions, ValkeyStore
+from router.upstreams.deployments import Maker
+from router.upstreams.local import LocalUpstream
 from router.upstreams.openai import open_session
 from router.wiring import make_setup
 
@@ -199,6 +201,7 @@ class World:
         self.config, self.encoder = scripted(config_of(plain), folder, scripts or {}), TinyEncoder()
         self._url, self._folder, self._policy, self._high_water = url, folder, policy, high_water
         self._stack = AsyncExitStack()
+        self.local: Maker = LocalUpstream
         self.gateway: Gateway
 
     async def __aenter__(self) -> Self:
@@ -231,8 +234,14 @@ class World:
 
     def setup_of(self, config: Config, policy: Policy | None = None) -> Setup:
         setup = make_setup(
-            config, config_hash=config_hash(config), encoder=self.encoder, session=self._session, secret=SECRET
+            config,
+            config_hash=config_hash(config),
+            encoder=self.encoder,
+            session=self._session,
+            secret=SECRET,
+            local=self.local,
         )
+        self._stack.push_async_callback(setup.deployments.aclose)
         policy = policy or self._policy
         return (
             setup if policy is None else replace(setup, policy=policy, policy_label=f"{policy.name}@{policy.version}")

@@ -130,7 +130,7 @@ importlib.util.find_spec = lambda name, *rest: None if name == {package!r} else 
 from router.local_model import LocalModel
 local = LocalModel()
 local.start()
-print(local.poll(), local.reason)
+print(local.poll(), local.problem)
 local.stop()
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout

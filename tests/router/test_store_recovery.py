@@ -49,6 +49,21 @@ def end(request_id: str, organisation: str = "acme") -> End:
 
 
 @pytest.mark.asyncio
+async def test_an_owner_told_to_be_dead_is_not_waited_for_and_nobody_else_is_touched(
+    valkey_url: str, tmp_path: Path, opened: Opened
+) -> None:
+    async with opened("fell") as fell, opened("lives") as lives:  # nobody is overdue
+        await fell.begin(start("r1"))
+        await lives.begin(start("r2"))
+        for name in ("next", "other"):
+            store = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path / "spool"), name=name, fallen=("fell",))
+            await store.start()
+            await store.aclose()
+        assert [(row["request_id"], row["status"]) for row in outcomes(valkey_url)] == [("r1", "unknown_after_crash")]
+        assert await lives.settle(end("r2"))
+
+
+@pytest.mark.asyncio
 async def test_the_request_of_a_dead_owner_ends_once_as_unknown(opened: Opened, valkey_url: str) -> None:
     async with opened("zombie", owner_ttl_s=0) as zombie:
         await zombie.begin(start("r1"))

@@ -4,6 +4,7 @@ import os
 import runpy
 import signal
 import stat
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -60,15 +61,24 @@ def ask(gateway: Any, *, key: str = KEYS["ACME_KEY"], model: str = "auto") -> in
 
 
 def answer(gateway: Any, *, key: str = KEYS["ACME_KEY"], model: str = "auto") -> tuple[int, Any]:
-    sent = orjson.dumps({"model": model, "messages": [{"role": "user", "content": "hi"}]})
+    return post(gateway, body_of(model), key=key)
+
+
+def body_of(model: str) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+
+
+def post(gateway: Any, sent: dict[str, Any], *, key: str = KEYS["ACME_KEY"]) -> tuple[int, Any]:
     headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
-    request = urllib.request.Request(f"{gateway.url}/v1/chat/completions", sent, headers)
+    request = urllib.request.Request(f"{gateway.url}/v1/chat/completions", orjson.dumps(sent), headers)
     try:
-        with urllib.request.urlopen(request, timeout=10) as got:
+        with urllib.request.urlopen(request, timeout=30) as got:
             return int(got.status), orjson.loads(got.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code, orjson.loads(error.read())
+    except OSError:  # killed while it answered
+        return 0, None
 
 
 def in_force(gateway: Any) -> str:
@@ -94,9 +104,10 @@ def _total(gateway: Any) -> float:
 
 def test_no_key_is_in_arguments_environments_or_logs(gateway: Any) -> None:
     assert (ask(gateway), ask(gateway, key="canary-wrong-key")) == (200, 401)
-    workers = gateway.workers()
-    assert len(workers) == 2
-    places = [Path(f"/proc/{pid}/{name}").read_bytes() for pid in workers for name in ("environ", "cmdline")]
+    assert len(gateway.workers()) == 2
+    started = [pid for pid in gateway.family() if pid != gateway.pid]  # what started us put keys there, not we
+    assert len(started) >= 3, "two workers and the store"
+    places = [Path(f"/proc/{pid}/{name}").read_bytes() for pid in started for name in ("environ", "cmdline")]
     places += [Path(f"/proc/{gateway.pid}/cmdline").read_bytes(), gateway.log_file.read_bytes()]
     places += [path.read_bytes() for path in gateway.store_dir.rglob("*") if path.is_file()]
     for text in (*KEYS.values(), *SECRET.values(), "canary-wrong-key"):
@@ -109,6 +120,23 @@ def test_a_scripted_model_says_what_its_script_says_also_after_a_scripted_fault(
     assert (status, body["choices"][0]["message"]["content"]) == (200, "Forty-two.")
     (row,) = (row for row in gateway.export() if row["served_arm"] == "told/instant")
     assert [attempt["kind"] for attempt in row["attempts"]] == ["status", "ok"]
+
+
+def test_what_a_killed_worker_had_open_ends_when_it_comes_back(gateway: Any) -> None:
+    sent = body_of("auto") | {"fake": {"first_s": 60.0}}
+    asking = [threading.Thread(target=post, args=(gateway, sent), daemon=True) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    soon(lambda: [row["status"] for row in gateway.export("--open")].count("open") == 4)
+    for worker in gateway.workers():
+        os.kill(worker, signal.SIGKILL)
+    soon(lambda: len(crashed(gateway)) == 4, within_s=10.0)  # an owner that is only silent is given 15 s
+    assert soon(lambda: len(gateway.workers()) == 2 and ask(gateway) == 200)
+    assert len(crashed(gateway)) == 4
+
+
+def crashed(gateway: Any) -> list[Any]:
+    return [row for row in gateway.export() if row["status"] == "unknown_after_crash"]
 
 
 def test_a_worker_that_dies_comes_back(gateway: Any) -> None:

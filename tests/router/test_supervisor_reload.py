@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from router.brief import Brief
+from router.brief import Brief, local_news, read_local_news
 from router.config.load import build_config, config_hash
 from router.config.schema import Config
 from router.supervisor import Supervisor
@@ -62,10 +62,15 @@ def test_a_brief_survives_its_pipe(tmp_path: Path) -> None:
         trade_offs={"dear": {"usd_per_correct_answer": 3, "max_usd": 0.5}},
         feedback={"stars": [1, 5]},
     )
-    brief = Brief("w", told, "hash", b"\x00secret\n", 7, tmp_path, "1")
-    line = brief.dump()
-    assert line.count(b"\n") == 1
+    brief = Brief("w", told, "hash", b"\x00secret\n", 7, tmp_path, "1", fallen=("v",), local_problem="no weights")
+    line, news = brief.dump(), local_news("its process ended")
+    assert (line.count(b"\n"), news.count(b"\n")) == (1, 1)
     assert Brief.load(line) == brief
+    assert (read_local_news(line), read_local_news(news), read_local_news(local_news(""))) == (
+        None,
+        "its process ended",
+        "",
+    )
 
 
 def test_a_workers_environment_holds_no_secret_of_the_configuration(tmp_path: Path) -> None:
