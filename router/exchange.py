@@ -20,6 +20,7 @@ from router.ruling import Ruling
 from router.sessions import Standing, tool_call_keys
 from router.setup import Setup
 from router.store.base import End, Start
+from router.store.recovery import make_stub
 from router.tenants import Caller
 
 
@@ -100,19 +101,12 @@ class Exchange:
     def start(self) -> Start:
         """Lease, stub and decision row for ``Store.begin``."""
         embedding = self.sight.context.embedding if self.caller.config.training else np.zeros(0, np.float32)
-        stub = {
-            "request_id": self.request_id,
-            "decision_id": self.decision_id,
-            "client_request_id": self.client_request_id,
-            "organisation": self.caller.organisation,
-            "tenant": self.caller.tenant,
-            "arm": self.served.name,
-        }
+        row = self._decision_row(embedding_dim=int(embedding.size))
         return Start(
             request_id=self.request_id,
             organisation=self.caller.organisation,
-            stub=orjson.dumps(stub),
-            row=orjson.dumps(self._decision_row(embedding_dim=int(embedding.size))),
+            stub=make_stub(row),
+            row=orjson.dumps(row),
             embedding=embedding.astype(np.float16).tobytes(),
         )
 

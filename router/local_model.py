@@ -58,7 +58,6 @@ class LocalModel:
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self.state: State = "stopped"
         self.reason = "not started"
-        self.restarts = 0
         self._run: _Run | None = None
         self._backoff_s, self._again_at = FIRST_BACKOFF_S, 0.0
 
@@ -85,7 +84,6 @@ class LocalModel:
         """Notice that it became ready or died, and restart it when its backoff is over. Never blocks."""
         if self._run is None:
             if self.state == "failed" and self._clock() >= self._again_at:
-                self.restarts += 1
                 self._spawn()
             return self.state
         self._hear(self._run)

@@ -17,7 +17,6 @@ from router.upstreams.fake_http import framing, head_of, last_bytes, take_reques
 from router.upstreams.fake_plan import Part, Plan, error_plan, json_plan, plan_for
 from router.upstreams.fake_script import Script
 
-HEAD_BYTES = 65_536
 BODY_BYTES = 64_000_000
 
 
