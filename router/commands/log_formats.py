@@ -19,7 +19,7 @@ Row = Mapping[str, Any]
 BATCH_ROWS = 8192
 TEXT = (
     "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "session", "status", "kind",
-    "policy", "state", "config", "requested_model", "action", "served_arm", "usage_source", "fallback_reason", "error",
+    "policy", "state", "config", "requested_model", "arm", "served_arm", "usage_source", "fallback_reason", "error",
     "prompt",
 )  # fmt: skip
 REAL = ("at", "ended_at", "propensity", "seconds", "ttft_s", "overhead_s")

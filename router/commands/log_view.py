@@ -56,7 +56,7 @@ def _plain(text: str | None) -> str:
 
 def _arm(row: Row) -> str:
     """The drawn arm, and the one that served when another had to."""
-    action, served = row["action"] or "", row["served_arm"] or ""
+    action, served = row["arm"] or "", row["served_arm"] or ""
     return action if served in ("", action) else f"{action} → {served}"
 
 

@@ -86,7 +86,7 @@ def line(row: Mapping[str, Any]) -> dict[str, Any]:
         "state": row["state"],
         "config": row["config"],
         "requested_model": row["requested_model"],
-        "action": row["arm"],
+        "arm": row["arm"],
         "propensity": _propensity(row),
         "served_arm": row["outcome_served_arm"],
         "usd": exact_usd(row["outcome_nano_usd"]),

@@ -132,9 +132,9 @@ def _cuts() -> dict[str, Fault]:
         found[f"{word}_after_1_event"] = Fault(stop(1, end=end), "error 502", on="stream", retry=True)
         found[f"{word}_after_3_events"] = Fault(stop(3, end=end), broken, on="stream")
         found[f"{word}_in_event"] = Fault(stop(3, end=end, half=True), broken, on="stream")
-        found[f"{word}before_finish"] = Fault(before_finish(end), broken, on="stream")
+        found[f"{word}_before_finish"] = Fault(before_finish(end), broken, on="stream")
         # Everything the client needs came; whether the missing [DONE] counts as broken is the gateway's choice.
-        found[f"{word}after_finish"] = Fault(after_finish(end), f"ok|{broken}", on="stream")
+        found[f"{word}_after_finish"] = Fault(after_finish(end), f"ok|{broken}", on="stream")
         found[f"{word}_before_done"] = Fault(stop(-1, end=end), f"ok|{broken}", on="stream")
     return found
 

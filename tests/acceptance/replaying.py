@@ -129,7 +129,7 @@ def wrongs(table: OutcomeTable, live: Live) -> list[str]:
             "client_request_id": each["query_id"],
             "requested_model": model,
             "status": "ok",
-            "action": each["arm"],
+            "arm": each["arm"],
             "served_arm": each["arm"],
             "propensity": each["propensity"],
             "input_tokens": table.input_tokens[row, action],

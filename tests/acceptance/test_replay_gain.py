@@ -72,7 +72,7 @@ def offline(table: OutcomeTable, artifact: Path, encoder: Encoder, *, usd: float
 def unlike(live: Live, model: str, expected: dict[str, str]) -> tuple[int, int]:
     """How many live choices differ from the offline ones, and how many of those were not late."""
     rows = [row for row in live.log if row["requested_model"] == model]
-    differing = [row for row in rows if row["action"] != expected[row["client_request_id"]]]
+    differing = [row for row in rows if row["arm"] != expected[row["client_request_id"]]]
     return len(differing), sum(not row["late"] for row in differing)
 
 
@@ -115,7 +115,7 @@ def test_the_comparison_sees_what_is_missing_doubled_or_wrong(table: OutcomeTabl
         "client_request_id": table.query_ids[0],
         "requested_model": "auto:thrifty",
         "status": "ok",
-        "action": table.arm_names[0],
+        "arm": table.arm_names[0],
         "served_arm": table.arm_names[0],
         "propensity": 1.0,
         "input_tokens": table.input_tokens[0, 0],

@@ -97,7 +97,7 @@ def test_each_ended_request_is_one_line(logged: EmbeddedValkey) -> None:
     first, second, third = exported(logged)
     assert [row["client_request_id"] for row in (first, second, third)] == ["c0", "c1", "c2"]
     assert (first["status"], first["http_status"], first["kind"]) == ("ok", 200, "drawn")
-    assert (first["action"], first["served_arm"], first["propensity"]) == ("a/instant", "b/instant", Decimal("0.99"))
+    assert (first["arm"], first["served_arm"], first["propensity"]) == ("a/instant", "b/instant", Decimal("0.99"))
     assert (first["usd"], first["nano_usd"]) == (Decimal("1.000000001"), 1_000_000_001)
     assert (first["input_tokens"], first["output_tokens"], first["reasoning_tokens"]) == (30, 5, 3)
     assert first["feedback"] == {"score": Decimal("0.75")}
@@ -168,7 +168,7 @@ def test_following_sees_requests_as_they_end(logged: EmbeddedValkey) -> None:
         reader = threading.Thread(target=lambda: found.append(next(rows)))
         reader.start()
         asyncio.run(_ask_until(logged, reader))
-    assert found[0]["action"] == "a/instant"
+    assert found[0]["arm"] == "a/instant"
     assert found[0]["ended_at"] >= found[0]["at"]
 
 
