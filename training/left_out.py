@@ -18,7 +18,8 @@ from policies.tables import OutcomeTable, load_pool, split_halves
 from policies.tradeoff import TradeOff
 from policies.zoo.linear import LinearPolicy
 from training.embeddings import Floats, embed_prompts
-from training.linear import LinearSettings, fit_linear, make_inputs
+from training.inputs import make_inputs
+from training.linear import LinearSettings, fit_linear
 from training.offline import contexts_of, play
 from training.replay_report import BAR_USD_PER_CORRECT_ANSWER, Choice, ReplayReport, print_report, replay_report
 

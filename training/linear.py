@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.artifact import Artifact
-from policies.features import FEATURES_ID, estimate_tokens, lexical_features
+from policies.features import FEATURES_ID
 from policies.tables import OutcomeTable
 from policies.zoo.feature_map import FeatureMap
 from policies.zoo.ridge import LinearWeights
+from training.inputs import Inputs
 from training.landmarks import fit_map, whitener
 
 Floats = NDArray[np.float32]
@@ -49,33 +50,6 @@ class LinearSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """A table as the ridge sees it.
-
-    Attributes:
-        embeddings / lexical: Shape (n, dim) and (n, n_features).
-        scores / log_tokens: Shape (n, m).
-        input_ratio: Billed prompt tokens per estimated prompt token, shape (m,).
-    """
-
-    embeddings: Floats
-    lexical: Floats
-    scores: Reals
-    log_tokens: Reals
-    input_ratio: Reals
-
-    def rows(self, index: NDArray[Any]) -> "Inputs":
-        """The rows of an index or mask."""
-        return Inputs(
-            embeddings=self.embeddings[index],
-            lexical=self.lexical[index],
-            scores=self.scores[index],
-            log_tokens=self.log_tokens[index],
-            input_ratio=self.input_ratio,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Chosen:
     """Hyper-parameters, with the cross-validated loss of each target as a share of the variance left unexplained."""
 
@@ -84,19 +58,6 @@ class Chosen:
     contrast_penalty: float
     token_penalty: float
     unexplained: dict[str, float] = field(default_factory=dict)
-
-
-def make_inputs(table: OutcomeTable, embeddings: Floats) -> Inputs:
-    """Features and targets of a table, computed as the gateway will compute them."""
-    lexical = np.stack([lexical_features(prompt) for prompt in table.prompts])
-    estimated = np.array([estimate_tokens(prompt) for prompt in table.prompts], dtype=np.float64)
-    return Inputs(
-        embeddings=embeddings,
-        lexical=lexical,
-        scores=table.scores,
-        log_tokens=np.log(np.maximum(table.completion_tokens, 1).astype(np.float64)),
-        input_ratio=table.input_tokens.sum(axis=0) / estimated.sum(),
-    )
 
 
 def fit_linear(inputs: Inputs, settings: LinearSettings) -> tuple[FeatureMap, LinearWeights, Chosen]:

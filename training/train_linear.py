@@ -14,7 +14,8 @@ from policies.tables import Mask, OutcomeTable, load_pool, split_halves
 from policies.zoo.linear import LinearPolicy
 from training.embeddings import Floats, embed_prompts
 from training.fold_report import evaluation_of, held_out_report, natural_trade_offs
-from training.linear import LinearSettings, fit_linear, make_artifact, make_inputs
+from training.inputs import make_inputs
+from training.linear import LinearSettings, fit_linear, make_artifact
 from training.replay_report import ReplayReport
 
 Progress = Callable[[str, int, int], None]

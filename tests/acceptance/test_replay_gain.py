@@ -20,7 +20,8 @@ from policies.tradeoff import TradeOff
 from policies.zoo.linear import LinearPolicy
 from training.embeddings import embed_prompts
 from training.fold_report import domain_choices
-from training.linear import LinearSettings, fit_linear, make_artifact, make_inputs
+from training.inputs import make_inputs
+from training.linear import LinearSettings, fit_linear, make_artifact
 from training.offline import contexts_of, play
 from training.replay_report import (
     BAR_USD_PER_CORRECT_ANSWER,

@@ -5,9 +5,10 @@ from policies.tables import OutcomeTable
 from policies.tradeoff import TradeOff
 from policies.zoo.linear import LinearPolicy
 from training.fold_report import domain_choices, held_out_report, natural_trade_offs
+from training.inputs import make_inputs
 from training.landmarks import k_means, whitener
 from training.left_out import By, left_out_report, parts_of
-from training.linear import LinearSettings, fit_linear, make_inputs, ridge_path, split_quality
+from training.linear import LinearSettings, fit_linear, ridge_path, split_quality
 from training.offline import arm_facts, contexts_of
 
 SETTINGS = LinearSettings(n_dims=6, n_landmarks=16, sharpness=(2.0,), n_folds=3)
