@@ -21,6 +21,7 @@ BUILT_IN = {
     "uniform": "policies.zoo.uniform:UniformPolicy",
     "rules": "policies.zoo.rules:RulesPolicy",
     "linear": "policies.zoo.linear:LinearPolicy",
+    "global_means": "policies.zoo.means:GlobalMeansPolicy",
 }
 
 

@@ -1,0 +1,1 @@
+"""Fits the policy zoo: one module per model of quality, with the parts around it shared."""
