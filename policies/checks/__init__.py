@@ -1,0 +1,1 @@
+"""Checks: graders that say from an answer's text how right it is."""
