@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,8 @@ class OutcomeTable:
         input_tokens / completion_tokens: Counts that were billed, shape (n, m).
         seconds: Recorded time of each cell, NaN where the set has none, shape (n, m).
         prices: Nominal price of each arm, None if only recorded costs exist.
+        benchmarks: Benchmark each query comes from, length n; empty texts where unknown.
+        at: When each query was asked, POSIX seconds, NaN where unknown, shape (n,).
     """
 
     name: str
@@ -54,6 +56,14 @@ class OutcomeTable:
     completion_tokens: Integers
     seconds: Reals
     prices: tuple[Price | None, ...]
+    benchmarks: tuple[str, ...] = ()
+    at: Reals = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not self.benchmarks:
+            object.__setattr__(self, "benchmarks", ("",) * len(self.query_ids))
+        if not len(self.at):
+            object.__setattr__(self, "at", np.full(len(self.query_ids), np.nan))
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -79,6 +89,8 @@ class OutcomeTable:
             completion_tokens=self.completion_tokens[kept],
             seconds=self.seconds[kept],
             prices=self.prices,
+            benchmarks=tuple(self.benchmarks[i] for i in kept),
+            at=self.at[kept],
         )
 
 
@@ -106,7 +118,7 @@ def load_pool(data_dir: Path | str, pools_file: Path | str, pool_name: str) -> O
     pool = load_pool_definition(Path(pools_file), pool_name)
     folder = Path(data_dir) / pool.set_name
     columns = (*QUERY_COLUMNS, pool.domain, *(column for column, _ in pool.where))
-    queries = _read_columns(folder / "queries.parquet", columns)
+    queries = _read_columns(folder / "queries.parquet", columns, optional=("benchmark",))
     outcomes = _read_columns(folder / "outcomes.parquet", OUTCOME_COLUMNS, models={arm.arm.model for arm in pool.arms})
     cells = [_cells(outcomes, arm, pool=pool, file=folder / "outcomes.parquet") for arm in pool.arms]
     kept = [row for row in _wanted(queries, pool) if all(queries["query_id"][row] in arm for arm in cells)]
@@ -121,7 +133,9 @@ def split_halves(texts: Sequence[str]) -> Mask:
     return np.array([hashlib.sha256(b"half\0" + each).digest()[0] & 1 for each in raw], dtype=np.bool_)
 
 
-def _read_columns(file: Path, columns: Sequence[str], *, models: set[str] | None = None) -> Columns:
+def _read_columns(
+    file: Path, columns: Sequence[str], *, optional: Sequence[str] = (), models: set[str] | None = None
+) -> Columns:
     import pyarrow.compute as pc  # heavy, and the serving process must not pay for it
     import pyarrow.parquet as pq
 
@@ -129,9 +143,11 @@ def _read_columns(file: Path, columns: Sequence[str], *, models: set[str] | None
     if not file.is_file():
         raise PoolError(f"{file}: no such file; a data directory holds one folder per set")
     try:
-        missing = [column for column in wanted if column not in pq.read_schema(file).names]
+        found = pq.read_schema(file).names
+        missing = [column for column in wanted if column not in found]
         if missing:
             raise PoolError(f"{file}: column {missing[0]!r} is missing")
+        wanted += [column for column in optional if column in found and column not in wanted]
         filters = None if models is None else pc.field("model").isin(sorted(models))
         table = pq.read_table(file, columns=wanted, filters=filters)
     except PoolError:
@@ -217,4 +233,5 @@ def _table(pool: Pool, queries: Columns, arms: Sequence[Mapping[object, _Cell]])
         completion_tokens=np.array([[cell.completion_tokens for cell in row] for row in grid], dtype=np.int64),
         seconds=np.array([[cell.seconds for cell in row] for row in grid]),
         prices=tuple(arm.price for arm in pool.arms),
+        benchmarks=tuple("" if value is None else str(value) for value in queries.get("benchmark", [])),
     )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,22 @@ def test_where_keeps_the_matching_queries(tmp_path: Path) -> None:
     outcomes = [row(f"q{i}", "a") for i in (1, 2, 3)]
     table = load_pool(*write(tmp_path, outcomes, [arm("a")], where={"group": "eval"}), "p")
     assert (table.query_ids, table.domains) == (("q1", "q3"), ("law", "art"))
+
+
+def test_the_benchmark_of_each_query_is_kept_where_the_set_has_it(tmp_path: Path) -> None:
+    folder, pools = write(tmp_path, [row(f"q{i}", "a") for i in (1, 2, 3)], [arm("a")])
+    without = load_pool(folder, pools, "p")
+    assert (without.benchmarks, np.isnan(without.at).tolist()) == (("", "", ""), [True, True, True])
+    pq.write_table(pa.table({**QUERIES, "benchmark": ["x", None, "y"]}), folder / "s" / "queries.parquet")
+    table = load_pool(folder, pools, "p")
+    assert table.benchmarks == ("x", "", "y")
+    assert table.rows(np.array([False, True, True])).benchmarks == ("", "y")
+
+
+def test_times_follow_their_rows(tmp_path: Path) -> None:
+    table = load_pool(*write(tmp_path, [row(f"q{i}", "a") for i in (1, 2, 3)], [arm("a")]), "p")
+    timed = replace(table, at=np.array([3.0, 1.0, 2.0]))
+    assert timed.rows(np.array([True, False, True])).at.tolist() == [3.0, 2.0]
 
 
 def test_the_recorded_cost_is_used_only_if_the_pool_says_so(tmp_path: Path) -> None:
