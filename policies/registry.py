@@ -22,6 +22,13 @@ BUILT_IN = {
     "rules": "policies.zoo.rules:RulesPolicy",
     "linear": "policies.zoo.linear:LinearPolicy",
     "global_means": "policies.zoo.means:GlobalMeansPolicy",
+    "mf": "policies.zoo.mf:FactorPolicy",
+    "irt": "policies.zoo.irt:ResponsePolicy",
+    "cluster": "policies.zoo.cluster:ClusterPolicy",
+    "knn": "policies.zoo.knn:KnnPolicy",
+    "logistic": "policies.zoo.logistic:LogisticPolicy",
+    "gbdt": "policies.zoo.gbdt:GbdtPolicy",
+    "blend": "policies.zoo.blend:BlendPolicy",
 }
 
 
