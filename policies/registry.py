@@ -24,6 +24,8 @@ BUILT_IN = {
     "global_means": "policies.zoo.means:GlobalMeansPolicy",
     "mf": "policies.zoo.mf:FactorPolicy",
     "irt": "policies.zoo.irt:ResponsePolicy",
+    "mlp": "policies.zoo.mlp:NetPolicy",
+    "two_tower": "policies.zoo.two_tower:TwoTowerPolicy",
     "cluster": "policies.zoo.cluster:ClusterPolicy",
     "knn": "policies.zoo.knn:KnnPolicy",
     "logistic": "policies.zoo.logistic:LogisticPolicy",

@@ -25,6 +25,7 @@ from policies.zoo.columns import Columns
 from policies.zoo.guard import Guard
 from policies.zoo.known import bounded_by_client
 from policies.zoo.quality import Expectations, Levels, QualityModel
+from policies.zoo.roster import enrolled
 from policies.zoo.tokens import TokenModel
 
 UNKNOWN_SD = 0.5  # the largest standard deviation of a quantity in [0, 1]
@@ -100,7 +101,7 @@ class PredictivePolicy:
             ArtifactError: A tensor is missing, of a wrong shape or not finite.
         """
         try:
-            model = cls.model_type.from_tensors(tensors)
+            model = enrolled(cls.model_type.from_tensors(tensors), tensors)
             tokens = TokenModel.from_tensors(tensors)
             guard = Guard.from_tensors(tensors) if any(name.startswith("guard.") for name in tensors) else None
             levels = Levels.from_tensors(tensors)

@@ -36,7 +36,7 @@ class ResponseSettings:
 
     n_abilities: int = 8
     n_components: int = 64
-    penalties: tuple[float, ...] = (100.0, 400.0, 1500.0, 5000.0)
+    penalties: tuple[float, ...] = (25.0, 100.0, 400.0, 1500.0, 5000.0)
     difficulty_share: float = 0.3
     floors: tuple[float, ...] = (0.0, 0.1)
     held_out: float = 0.2

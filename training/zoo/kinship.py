@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,5 +70,5 @@ def _ordered(arms: Sequence[Arm]) -> tuple[tuple[int, int], ...]:
     pairs = []
     for family in families.values():
         family.sort()
-        pairs += [(low, high) for (_, low), (_, high) in zip(family, family[1:], strict=False)]
+        pairs += [(low, high) for (_, low), (_, high) in pairwise(family)]
     return tuple(pairs)

@@ -1,4 +1,4 @@
-"""What the zoo's likelihood models share: cross-entropy with gaps, a minimiser, and a penalty chosen on held-out rows."""
+"""What the zoo's likelihood models share: cross-entropy with gaps, a minimiser, a penalty chosen on held-out rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

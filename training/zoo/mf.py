@@ -41,7 +41,7 @@ class FactorSettings:
 
     rank: int = 16
     n_components: int = 64
-    penalties: tuple[float, ...] = (10.0, 30.0, 80.0, 150.0, 300.0)
+    penalties: tuple[float, ...] = (3.0, 10.0, 30.0, 80.0, 150.0, 300.0)
     held_out: float = 0.2
     n_steps: int = 60
     seed: int = 0
