@@ -14,7 +14,7 @@ def fit_basis(inputs: Inputs, *, n_dims: int, lexical_share: float = LEXICAL_SHA
     projected = (inputs.embeddings - centre) @ vectors
     length = float(np.sqrt((projected**2).sum(axis=1).mean()))
     spread = inputs.lexical.std(axis=0, dtype=np.float64)
-    return Basis(
+    exact = Basis(
         centre=centre,
         projection=vectors / max(length, 1e-9),
         lexical_mean=inputs.lexical.mean(axis=0, dtype=np.float64),
@@ -22,6 +22,8 @@ def fit_basis(inputs: Inputs, *, n_dims: int, lexical_share: float = LEXICAL_SHA
         lexical_sd=np.where(spread > 1e-6, spread, 1.0),
         lexical_weight=np.array([lexical_share / inputs.lexical.shape[1] ** 0.5]),
     )
+    # Rounded as an artifact rounds: a threshold learned on other numbers than those served would part them.
+    return Basis.from_tensors(exact.tensors("basis"), "basis")
 
 
 def principal_directions(inputs: Inputs, n_dims: int) -> tuple[Reals, Reals]:
