@@ -5,7 +5,6 @@ a member the share of the outcomes it explains (stacking; Smyth and Wolpert, 199
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def fit_members(task: FitTask, names: Sequence[str]) -> Learned:
     weights = np.full(len(names), 1.0 / len(names))
     losses: list[float] = []
     if held.any() and not held.all():
-        part, unseen = replace(task, inputs=inputs.rows(~held)), inputs.rows(held)
+        part, unseen = task.rows(~held), inputs.rows(held)
         judged = [fit_model(name, part).model.quality(unseen.embeddings, unseen.lexical) for name in names]
         weights = mixture_weights(np.stack(judged), unseen.scores)
         losses = [cross_entropy(unseen.scores, quality) for quality in judged]

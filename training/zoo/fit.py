@@ -49,13 +49,15 @@ def fit_shared(inputs: Inputs, *, seed: int, seconds: Reals | None = None) -> Sh
 
 
 def fit_model(name: str, task: FitTask) -> Learned:
-    """Fit the model of quality of policy ``name``; only its module is imported.
+    """Fit the model of quality of policy ``name``, unless the task has it; only its module is imported.
 
     Raises:
         PolicyError: No policy of the zoo has that name.
     """
     if name not in FITS:
         raise PolicyError(f"no policy of the zoo is named {name!r}; use one of {', '.join(sorted(FITS))}")
+    if name in task.done:
+        return task.done[name]
     module, _, function = FITS[name].partition(":")
     return cast(FitModel, getattr(import_module(module), function))(task)
 

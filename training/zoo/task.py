@@ -1,7 +1,7 @@
 """What a model of quality is fitted on, and what a fit gives back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ class FitTask:
     Attributes:
         arms / prices: In the order of the columns of ``inputs.scores``; a price is None where only costs were recorded.
         encoder_id: Of the embeddings.
+        done: Models already fitted on these very inputs with this seed, by name: a blend then fits none of them twice.
     """
 
     inputs: Inputs
@@ -27,6 +28,11 @@ class FitTask:
     prices: Sequence[Price | None]
     encoder_id: str = ""
     seed: int = 0
+    done: "Mapping[str, Learned]" = field(default_factory=dict)
+
+    def rows(self, mask: NDArray[np.bool_]) -> "FitTask":
+        """The same task on the queries where ``mask``, shape (n,), is true."""
+        return replace(self, inputs=self.inputs.rows(mask), done={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,85 @@
+"""``gearshift train knn`` and its like: one verb for each policy of the zoo, all of the same shape."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from training.replay_report import ReplayReport
+    from training.zoo.train import TrainZoo
+
+ZOO = {
+    "global_means": "the arms' mean scores",
+    "cluster": "mean scores by k-means cell",
+    "knn": "kernel-weighted nearest neighbours",
+    "logistic": "logistic regression per arm",
+    "gbdt": "gradient-boosted trees per arm",
+    "blend": "a blend of unlike models, weighed by held-out likelihood",
+    "mf": "matrix factorisation",
+    "irt": "multidimensional item response theory",
+    "mlp": "a small neural net",
+    "two_tower": "query and arm towers, for arms never seen",
+}
+
+
+def add_to(command: typer.Typer) -> None:
+    """Register a verb under the name of each policy."""
+    for name, what in ZOO.items():
+        command.command(name=name, help=f"Fit {what} on a pool's outcomes and write an artifact.")(_verb(name))
+
+
+def _verb(policy: str) -> Callable[..., None]:
+    def verb(
+        data: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set.")],
+        pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
+        pool: Annotated[str, typer.Option(help="Pool to fit.")],
+        out: Annotated[Path, typer.Option(help="Folder to write the artifact to.")],
+        half: Annotated[
+            int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")
+        ] = None,
+        encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
+        source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
+        seed: Annotated[int, typer.Option(help="Seed of the fit and its folds.")] = 0,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    ) -> None:
+        from training.zoo.train import TrainZoo
+
+        task = TrainZoo(policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed)
+        (print_json if as_json else print_table)(task)
+
+    return verb
+
+
+def print_json(task: "TrainZoo") -> None:
+    """Fit, save, and print the summary as JSON."""
+    import orjson
+
+    _, result = _trained(task)
+    typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+
+
+def print_table(task: "TrainZoo") -> None:
+    """Fit, save, and print the held-out report for people."""
+    from training.replay_report import print_report
+
+    report, result = _trained(task)
+    print_report(report)
+    served = f"policy: {{name: {task.policy}, artifact: {task.out}}}"
+    typer.echo(f"wrote {task.out} ({result['version']}); serve it with {served}")
+
+
+def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":
+    from policies.encoders.base import EncoderError
+    from policies.errors import PolicyError
+    from policies.pools import PoolError
+    from training.commands.train import _progress
+    from training.zoo.train import train_zoo
+
+    try:
+        with _progress() as tell:
+            return train_zoo(task, progress=tell)
+    except (EncoderError, PolicyError, PoolError) as problem:
+        typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(1) from problem
