@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import orjson
-
 from training.records import llmrouter, llmrouterbench, plain, routellm, routerarena, routerbench
+from training.records.containers import container, rows_of
 from training.records.record import OutcomeRecord, RecordError
-from training.records.rows import csv_rows, json_array_rows, jsonl_rows
 
 Columns = frozenset[str]
-_HEAD_BYTES = 1 << 16
-_PICKLE, _PARQUET, _ZIP, _GZIP = b"\x80", b"PAR1", b"PK\x03\x04", b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ def file_formats() -> Mapping[str, Format]:
         "routerarena-cached": Format(lines, routerarena.is_cached, routerarena.read_cached),
         "routerarena": Format(frozenset({"json-array"}), routerarena.is_predictions, routerarena.read_predictions),
         "llmrouterbench": Format(frozenset({"json"}), llmrouterbench.is_run, llmrouterbench.read_run),
-        "plain": Format(wide | lines, plain.is_plain, plain.read_plain),
+        "plain": Format(wide | lines | {"json-array"}, plain.is_plain, plain.read_plain),
         "routellm": Format(frozenset({"csv"}), routellm.is_routellm, routellm.read_routellm),
     }
 
@@ -59,38 +55,6 @@ def format_of(file: Path) -> str:
     )
 
 
-def container(file: Path) -> str:
-    """``csv``, ``jsonl``, ``json-array``, ``json`` or ``parquet``, by the first bytes.
-
-    Raises:
-        RecordError: It is empty, a pickle or packed.
-    """
-    with file.open("rb") as source:
-        head = source.read(_HEAD_BYTES)
-    if head.startswith(_PARQUET):
-        return "parquet"
-    if head.startswith(_PICKLE) or file.suffix in (".pkl", ".pickle"):
-        raise RecordError("is a pickle, which runs code when opened; export it as CSV or Parquet first", file=file)
-    if head.startswith((_ZIP, _GZIP)):
-        raise RecordError("is packed; unpack it first", file=file)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not text:
-        raise RecordError("is empty", file=file)
-    if text.startswith(b"["):
-        return "json-array"
-    return _object_or_lines(text, file) if text.startswith(b"{") else "csv"
-
-
-def _object_or_lines(head: bytes, file: Path) -> str:
-    """A line that is an object of its own makes it JSONL, unless that object is a whole run."""
-    line, end, _ = head.partition(b"\n")
-    try:
-        cells = orjson.loads(line)
-    except ValueError:
-        return "jsonl" if not end and file.suffix == ".jsonl" else "json"  # one line longer than the head
-    return "json" if "records" in cells else "jsonl"
-
-
 def columns(file: Path, kind: str) -> Columns:
     """Column names or the keys of the first object."""
     if kind == "parquet":
@@ -100,8 +64,7 @@ def columns(file: Path, kind: str) -> Columns:
             return frozenset(pq.ParquetFile(source).schema_arrow.names)
     if kind == "json":
         return frozenset(llmrouterbench.keys_of(file))
-    rows = {"csv": csv_rows, "jsonl": jsonl_rows, "json-array": json_array_rows}[kind]
-    return frozenset(name for row in islice(rows(file), 1) for name in row.cells)
+    return frozenset(name for row in islice(rows_of(file), 1) for name in row.cells)
 
 
 def count_rows(file: Path) -> int | None:

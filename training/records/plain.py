@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from training.records.containers import rows_of
 from training.records.record import OutcomeRecord, RecordError, arm_fields
-from training.records.rows import Row, csv_rows, jsonl_rows, parquet_rows
+from training.records.rows import Row
 
 # Other names of a column: those of the outcome sets.
 ALIASES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens", "usd": "cost_usd"}
@@ -22,8 +23,7 @@ def is_plain(columns: frozenset[str]) -> bool:
 
 def read_plain(file: Path) -> Iterator[OutcomeRecord]:
     """Records of one file; rows without ``query_id`` are of one query where their prompts are equal."""
-    rows = {".csv": csv_rows, ".parquet": parquet_rows}.get(file.suffix.lower(), jsonl_rows)
-    for row in rows(file):
+    for row in rows_of(file):
         yield _record(row)
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from policies.features import estimate_tokens
+from training.records.containers import rows_of
 from training.records.plain import text_id
 from training.records.record import OutcomeRecord
-from training.records.rows import Row, csv_rows, parquet_rows
+from training.records.rows import Row
 
 _COST, _RESPONSE = "|total_cost", "|model_response"
 
@@ -32,7 +33,7 @@ def read_routerbench(file: Path) -> Iterator[OutcomeRecord]:
     ``score`` is the model's own column, ``usd`` its ``|total_cost``. Tokens are not recorded: those of the output are
     estimated from ``|model_response`` where the export has it.
     """
-    for row in parquet_rows(file) if file.suffix.lower() == ".parquet" else csv_rows(file):
+    for row in rows_of(file):
         prompt = _prompt(row)
         query_id = row.maybe_text("sample_id") or text_id(row.text("eval_name"), prompt)
         for model in models_in(tuple(row.cells)):

@@ -105,10 +105,10 @@ def _source(place: Path, name: str, metric: str | None) -> _Source:
             raise RecordError(f"is no outcome set: it lacks {sets.QUERIES} or {sets.OUTCOMES}", file=place)
         return "set", partial(sets.read_set, place), count_rows(place / sets.OUTCOMES)
     files = _files(place)
-    name = format_of(files[0]) if name == "auto" else name
+    told, name = name != "auto", format_of(files[0]) if name == "auto" else name
     if name == "llmrouterbench":
         files = llmrouterbench.latest_runs(files)
-    return name, partial(_each, files, name), _total(files, name)
+    return name, partial(_each, files, name, checked=told), _total(files, name)
 
 
 def _files(place: Path) -> list[Path]:
@@ -121,10 +121,11 @@ def _files(place: Path) -> list[Path]:
     return files
 
 
-def _each(files: list[Path], name: str) -> Iterator[OutcomeRecord]:
+def _each(files: list[Path], name: str, *, checked: bool) -> Iterator[OutcomeRecord]:
     read = file_formats()[name].read
+    alike = checked or len(files) == 1 or name == "llmrouterbench"  # its reader sees at once, and looking costs as much
     for file in files:
-        if len(files) > 1 and (found := format_of(file)) != name:
+        if not alike and (found := format_of(file)) != name:
             raise RecordError(f"is of format {found}, {files[0].name} beside it of {name}; read them apart", file=file)
         yield from read(file)
 

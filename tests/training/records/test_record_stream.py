@@ -48,6 +48,23 @@ def test_csv_jsonl_and_parquet_of_the_same_rows_are_the_same_records(tmp_path: P
     assert read(lines(tmp_path, *kept)) == read(tmp_path / "long.parquet") == rows
 
 
+def test_a_name_says_nothing_about_what_is_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "table.txt").write_bytes((FILES / "plain/long.csv").read_bytes())
+    assert read(tmp_path / "table.txt") == read(FILES / "plain/long.csv")
+
+
+def test_a_json_list_of_rows_is_a_long_table_too(tmp_path: Path) -> None:
+    (tmp_path / "long.json").write_bytes(orjson.dumps([LINE] * 3, option=orjson.OPT_INDENT_2))
+    stream = open_records(tmp_path / "long.json")
+    assert (stream.format, sum(batch.num_rows for batch in stream)) == ("plain", 3)
+
+
+def test_a_list_longer_than_one_read_is_read_to_its_end(tmp_path: Path) -> None:
+    rows = [LINE | {"prompt": f"{'long ' * 100_000}{i}"} for i in range(7)]  # half a megabyte each
+    (tmp_path / "long.json").write_bytes(orjson.dumps(rows))
+    assert [row["prompt"][-1] for row in read(tmp_path / "long.json")] == list("0123456")
+
+
 def test_the_columns_of_the_outcome_sets_are_understood(tmp_path: Path) -> None:
     file = lines(tmp_path, LINE | {"prompt_tokens": 7, "completion_tokens": 9, "cost_usd": 0.5})
     (row,) = read(file)
