@@ -1,0 +1,65 @@
+"""The verb at a terminal: JSON alone on stdout, one line for a mistake."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner, Result
+
+from policies.encoders.base import Encoder
+from training.commands.benchmark import command
+
+WriteSet = Callable[..., Path]
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(
+    write_set: WriteSet, pools_file: Path, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> Invoke:
+    """Runs the verb on the small world with an encoder that needs no weights."""
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("policies.encoders.load.prepare_encoder", lambda name, *, source: None)
+    monkeypatch.setattr("policies.encoders.load.load_encoder", lambda name, *, source: encoder)
+    data = write_set("data")
+
+    def run(*arguments: str) -> Result:
+        policies = ("--policy", "fixed", "--policy", "global_means", "--policy", "oracle")
+        given = ("--train", str(data), "--pools", str(pools_file), "--out", str(tmp_path / "run"), *policies)
+        return CliRunner().invoke(command, [*given, "--folds", "2", "--no-report", *arguments])
+
+    return run
+
+
+def test_json_is_all_there_is_on_stdout(invoke: Invoke, tmp_path: Path) -> None:
+    done = invoke("--json")
+    assert done.exit_code == 0, done.output
+    result: dict[str, Any] = orjson.loads(done.stdout)
+    assert set(result["pools"]["easy_hard"]["policies"]) == {"fixed", "global_means", "oracle"}
+    assert orjson.loads((tmp_path / "run" / "result.json").read_bytes()) == result
+
+
+def test_table_names_pool_policies_and_the_best_arm(invoke: Invoke) -> None:
+    done = invoke()
+    assert done.exit_code == 0, done.output
+    assert "easy_hard: 2-fold, 120 queries; best single arm dear/instant" in done.stdout
+    assert "oracle†" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--pool", "nope"), "no pool 'nope'; it holds easy_hard"),
+        (("--policy", "nope"), "no policy is named 'nope'"),
+        (("--split", "domains:space"), "no domain 'space'; it has easy, hard"),
+        (("--test", "/no/such/folder"), "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_1(invoke: Invoke, arguments: tuple[str, ...], words: str) -> None:
+    done = invoke("--json", *arguments)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

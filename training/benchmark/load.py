@@ -1,0 +1,61 @@
+"""A pool as the benchmark needs it: its table and a hash of everything the table was read from."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from policies.pools import PoolError, load_pool_definition
+from policies.tables import OutcomeTable, load_pool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolData:
+    """One pool of one data directory.
+
+    Attributes:
+        identity: Hash of the set's files and of the pool's definition.
+    """
+
+    table: OutcomeTable
+    identity: str
+
+
+def pool_names(pools_file: Path) -> tuple[str, ...]:
+    """Every pool of the file.
+
+    Raises:
+        PoolError: It cannot be read.
+    """
+    return tuple(_entries(pools_file))
+
+
+def load_pool_data(data_dir: Path, pools_file: Path, pool_name: str) -> PoolData:
+    """Read one pool.
+
+    Raises:
+        PoolError: A file, column or field is missing; the message names it.
+    """
+    set_name = load_pool_definition(pools_file, pool_name).set_name
+    table = load_pool(data_dir, pools_file, pool_name)
+    return PoolData(table, _identity(data_dir / set_name, _entries(pools_file)[pool_name]))
+
+
+def _entries(pools_file: Path) -> dict[str, Any]:
+    try:
+        pools = orjson.loads(pools_file.read_bytes())
+    except (OSError, ValueError) as problem:
+        raise PoolError(f"{pools_file}: cannot be read as JSON: {problem}") from problem
+    if not isinstance(pools, dict):
+        raise PoolError(f"{pools_file}: expected an object of pools")
+    return {name: entry for name, entry in pools.items() if not name.startswith("_")}
+
+
+def _identity(folder: Path, entry: Any) -> str:
+    digest = hashlib.sha256(orjson.dumps(entry, option=orjson.OPT_SORT_KEYS))
+    for name in ("queries.parquet", "outcomes.parquet"):
+        with (folder / name).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,131 @@
+"""``gearshift benchmark``: which policy saves how much at which quality, on whose data, with intervals."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from training.commands.train import _progress as progress_bars
+
+command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Robustness(StrEnum):
+    """For which policies changed prompts are decided again."""
+
+    none = "none"
+    default = "default"
+    all = "all"
+
+
+@command.command()
+def benchmark(
+    train: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set: to fit on.")],
+    pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
+    test: Annotated[Path | None, typer.Option(help="Another such directory: to judge on, instead of folds.")] = None,
+    pool: Annotated[list[str] | None, typer.Option(help="Pool to measure; repeat for more. Default: all.")] = None,
+    policy: Annotated[list[str] | None, typer.Option(help="Policy to compare; repeat for more. Default: all.")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Parts of --split kfold.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Times to repeat with other folds.")] = 1,
+    split: Annotated[
+        str, typer.Option(help="kfold, domain (each left out), domains:A,B (together) or time.")
+    ] = "kfold",
+    encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "minilm",
+    source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
+    encoders: Annotated[str, typer.Option(help="Compare these encoders instead, by comma; 'all' takes each.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of the run; a second run resumes there.")] = Path("runs/benchmark"),
+    seed: Annotated[int, typer.Option(help="Seed of folds, fits and replicates.")] = 0,
+    robustness: Annotated[Robustness, typer.Option(help="Whose decisions to repeat on changed prompts.")] = (
+        Robustness.default
+    ),
+    report: Annotated[bool, typer.Option(help="Write the report as HTML and PNG.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit policies on recorded outcomes, judge them on unseen rows, and say what each saves at what quality."""
+    from policies.encoders.base import EncoderError
+    from policies.errors import PolicyError
+    from policies.pools import PoolError
+    from training.benchmark.run import Benchmark
+    from training.benchmark.splits import BenchmarkError
+    from training.contenders.registry import ContenderError, names_of
+    from training.report.result import ReportError
+
+    try:
+        task = Benchmark(
+            train=train,
+            test=test,
+            pools_file=pools,
+            out=out,
+            pools=tuple(pool or ()),
+            policies=names_of(policy or ()),
+            split=split,
+            n_folds=folds,
+            n_seeds=seeds,
+            seed=seed,
+            robust=_robust(robustness, names_of(policy or ())),
+        )
+        result = _study(task, encoders) if encoders else _run(task, encoder=encoder, source=source)
+        written = _save(result, out=out, report=report and not encoders)
+    except (BenchmarkError, ContenderError, EncoderError, PolicyError, PoolError, ReportError) as problem:
+        typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(1) from problem
+    _show(result, written, as_json=as_json, encoders=encoders)
+
+
+def _robust(which: Robustness, names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset({Robustness.none: (), Robustness.default: ("default",), Robustness.all: names}[which])
+
+
+def _run(task: Any, *, encoder: str, source: str | None) -> dict[str, Any]:
+    from policies.encoders.load import load_encoder, prepare_encoder
+    from training.benchmark.run import run_benchmark
+    from training.perturb import perturbations
+
+    prepare_encoder(encoder, source=source)
+    opened = load_encoder(encoder, source=source)
+    with progress_bars() as tell:
+        return run_benchmark(task, encoder=opened, progress=tell, perturbations=perturbations())
+
+
+def _study(task: Any, encoders: str) -> dict[str, Any]:
+    """Hand over to the study of encoders; it is a module of its own because it needs torch."""
+    from importlib import import_module
+
+    from training.benchmark.splits import BenchmarkError
+
+    try:
+        study = import_module("training.encoder.study")
+    except ImportError as problem:
+        raise BenchmarkError(f"--encoders: no module {problem.name!r}; install gearshift[train,encoder]") from problem
+    with progress_bars() as tell:
+        result: dict[str, Any] = study.run_study(task, encoders=encoders, progress=tell)
+        return result
+
+
+def _save(result: dict[str, Any], *, out: Path, report: bool) -> list[Path]:
+    import orjson
+
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "result.json"
+    fresh = file.with_name(".result.json.part")
+    fresh.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    fresh.replace(file)
+    if not report:
+        return [file]
+    from training.report.write import write_report
+
+    files = write_report(result, out)
+    return [file, files.html, *files.pictures]
+
+
+def _show(result: dict[str, Any], written: list[Path], *, as_json: bool, encoders: str) -> None:
+    if as_json or encoders:
+        import orjson
+
+        typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
+        return
+    from training.benchmark.show import print_result
+
+    print_result(result)
+    typer.echo("wrote " + ", ".join(str(file) for file in written if file.suffix != ".png"))

@@ -1,0 +1,1 @@
+"""What the benchmark measures: one module per metric, each with its formula and its source."""
