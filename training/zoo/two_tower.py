@@ -36,9 +36,9 @@ class TowerSettings:
     width: int = 128
     n_components: int = 64
     arm_dropout: float = 0.3
-    query_dropout: float = 0.5
+    query_dropout: float = 0.3
     held_out: float = 0.15
-    adam: AdamSettings = field(default_factory=lambda: AdamSettings(rate=1e-3, decay=0.3, n_epochs=60))
+    adam: AdamSettings = field(default_factory=lambda: AdamSettings(n_epochs=80))
     seed: int = 0
 
 
