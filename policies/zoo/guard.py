@@ -24,8 +24,8 @@ class Guard:
         centre: Mean training embedding, shape (dim,).
         projection: Orthonormal columns, shape (dim, k), k ≤ 64.
         landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
-        bounds: ``near`` and ``far``, shape (2,): distances to the nearest landmark up to which a query counts as
-            familiar, and from which it counts as far.
+        bounds: ``near``, ``fade`` and ``far``, shape (3,): distances to the nearest landmark up to which a prediction
+            is kept whole, at which 1/e of it is kept, and from which a query is called far.
     """
 
     centre: Reals
@@ -50,14 +50,14 @@ class Guard:
         return distance
 
     def familiarity(self, distance: Reals) -> Reals:
-        """How much of a prediction to keep, shape (n,): 1 up to ``near``, 1/e at ``far``, then on to 0."""
-        near, far = self.bounds
-        kept: Reals = np.exp(-((np.maximum(distance - near, 0.0) / max(far - near, 1e-9)) ** 2))
+        """How much of a prediction to keep, shape (n,): 1 up to ``near``, 1/e at ``fade``, then on to 0."""
+        near, fade, _ = self.bounds
+        kept: Reals = np.exp(-((np.maximum(distance - near, 0.0) / max(fade - near, 1e-9)) ** 2))
         return kept
 
     def is_far(self, distance: Reals) -> NDArray[np.bool_]:
         """Whether each query is unlike everything seen, shape (n,)."""
-        beyond: NDArray[np.bool_] = distance > self.bounds[1]
+        beyond: NDArray[np.bool_] = distance > self.bounds[2]
         return beyond
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -79,13 +79,13 @@ class Guard:
                 "guard.centre": (guard.centre.shape, (dim,)),
                 "guard.projection": (guard.projection.shape, (dim, k)),
                 "guard.landmarks": (guard.landmarks.shape, (max(len(guard.landmarks), 1), k)),
-                "guard.bounds": (guard.bounds.shape, (2,)),
+                "guard.bounds": (guard.bounds.shape, (3,)),
             }
         )
         return guard
 
     @classmethod
     def example(cls, *, dim: int) -> "Guard":
-        """Four landmarks within the unit ball; the whole unit sphere is between near and far."""
+        """Four landmarks within the unit ball; the whole unit sphere is between near and fade."""
         landmarks = np.random.default_rng(2).normal(scale=0.3, size=(4, 2))
-        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, np.array([0.5, 2.0]))
+        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, np.array([0.5, 2.0, 2.0]))
