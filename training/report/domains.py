@@ -34,10 +34,10 @@ class DomainRow:
 
 
 def domain_rows(policy: PolicyResult) -> list[DomainRow]:
-    """Domains with both accuracies, by falling number of queries."""
+    """Domains with both accuracies, by falling number of queries; none where there is but one."""
     entries = mapping(policy.raw, "by_domain").items()
     rows = [row for name, entry in entries if (row := _row(name, entry)) is not None]
-    return sorted(rows, key=lambda row: (-row.n, row.name))
+    return sorted(rows, key=lambda row: (-row.n, row.name)) if len(rows) > 1 else []
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> DomainRow | None:

@@ -94,7 +94,7 @@ def _greyed(axes: Any, pool: PoolResult, chosen: Sequence[PolicyResult]) -> list
             curve = _curve(policy)
             lines += axes.plot(1000 * curve[:, 1], 100 * curve[:, 2], color=colour("rest"), linewidth=0.8, zorder=2)
     if lines:
-        lines[0].set_label(f"{len(lines)} more policies")
+        lines[0].set_label(f"{len(lines)} more {'policy' if len(lines) == 1 else 'policies'}")
     return lines[:1]
 
 
@@ -144,7 +144,7 @@ def _close_up(axes: Any, pool: PoolResult, *, best: float, best_usd: float) -> N
 
 
 def _number_arms(made: Any, axes: Any, pool: PoolResult) -> None:
-    made.canvas.draw()  # settles the layout: places are in inches from here on
+    made.draw_without_rendering()  # settles the layout: places are in inches from here on
     to_inches = (axes.transData + made.dpi_scale_trans.inverted()).transform
     points = [tuple(to_inches((1000 * arm["usd"], 100 * arm["accuracy"]))) for arm in pool.arms]
     places = place_labels(points, size=(_LABEL_SIZE_IN, _LABEL_SIZE_IN), obstacles=_drawn_places(axes, to_inches))

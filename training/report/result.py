@@ -11,6 +11,8 @@ DEFAULT = "default"
 REFERENCES = ("domain_table", "oracle")  # read what a gateway never sees
 LOWER_IS_BETTER = frozenset({"cpt50", "cpt80", "cost_of_pass", "gap_at_oracle", "ece", "brier", "decision_us", "fit_s"})
 
+_ROUNDING = 1e-9  # a difference of equal numbers need not be 0 exactly
+
 
 class ReportError(ValueError):
     """A result cannot be shown; names the key or the file and says what it should hold."""
@@ -27,12 +29,12 @@ class Estimate:
     @property
     def is_positive(self) -> bool:
         """The whole interval lies above 0."""
-        return self.low is not None and self.low > 0
+        return self.low is not None and self.low > _ROUNDING
 
     @property
     def is_negative(self) -> bool:
         """The whole interval lies below 0."""
-        return self.high is not None and self.high < 0
+        return self.high is not None and self.high < -_ROUNDING
 
     def negated(self) -> "Estimate":
         """The same difference seen from the other side."""

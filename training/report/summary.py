@@ -118,7 +118,7 @@ def _domains(main: PolicyResult) -> str:
     dearer = [row.name for row in rows if row.verdict == DEARER]
     named = [f"{row.name} ({words.points(100 * row.gap)} points, n = {row.n:,})" for row in loses]
     told = [f"it loses clearly on {words.listed(named)}" if named else "no domain is clearly lost"]
-    told += [f"{short} more fall short within noise"] * (short > 0)
+    told += [f"{short} more {'falls' if short == 1 else 'fall'} short within noise"] * (short > 0)
     told += [f"it costs more than the best single arm on {words.listed(dearer)}"] * bool(dearer)
     return f"By domain ({len(rows)} of them, at the setting that keeps 97 % overall): {'; '.join(told)}."
 

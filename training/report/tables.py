@@ -142,7 +142,7 @@ def trust_table(pool: PoolResult) -> Table:
         ("same arm when reworded, %", _steadiness),
         ("decision, µs", lambda each: words.significant(each.number("decision_us"))),
         ("far from training, %", lambda each: _plain(each, "far_share", 1, 100)),
-        ("fit, s", lambda each: words.significant(each.number("fit_s"))),
+        ("fit, s", lambda each: words.significant(each.number("fit_s"), 2)),
     )
     return _by_policy(pool, "Calibration, steadiness and time", "Lower is better for ECE, Brier and times.", columns)
 
@@ -193,22 +193,32 @@ def domain_table(pool: PoolResult) -> Table:
 def benchmark_table(pool: PoolResult) -> Table:
     """Each benchmark of a set that has several."""
     entries = mapping(pool.main.raw, "by_benchmark") if pool.main is not None else {}
-    metrics = sorted({key for entry in entries.values() for key in entry if key != "n"})
+    metrics = [name for name in _OF_BENCHMARKS if any(name in entry for entry in entries.values())]
     rows = [
         (
             Cell(words.title(name)),
             Cell(words.count(number(entry.get("n")))),
-            *(_cell(words.significant(number(entry.get(metric)))) for metric in metrics),
+            *(_cell(_OF_BENCHMARKS[metric][1](number(entry.get(metric)))) for metric in metrics),
         )
         for name, entry in entries.items()
+        if len(entries) > 1
     ]
-    headers = ("benchmark", "prompts", *(_metric_header(metric) for metric in metrics))
-    return Table("By benchmark", "", headers, tuple(rows))
+    headers = ("benchmark", "prompts", *(_OF_BENCHMARKS[metric][0] for metric in metrics))
+    return Table("By benchmark, each against its own best single arm", "", headers, tuple(rows))
 
 
-def _metric_header(metric: str) -> str:
-    kind, _, quality = metric.partition("_")
-    return f"Save@{quality}, %" if kind == "save" else metric.upper() if len(metric) <= 5 else words.title(metric)
+def _one_digit(value: float | None) -> str:
+    return words.NOTHING if value is None else words.signless(value, 1)
+
+
+_OF_BENCHMARKS: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    **{f"save_{quality}": (f"Save@{quality}, %", _one_digit) for quality in QUALITIES},
+    "max_accuracy": ("highest accuracy", words.share),
+    "apgr": ("APGR", words.significant),
+    "cpt50": ("CPT50, %", _one_digit),
+    "cpt80": ("CPT80, %", _one_digit),
+    "cost_of_pass": ("USD per 1,000 right answers", words.usd_per_thousand),
+}
 
 
 def arm_table(pool: PoolResult) -> Table:

@@ -30,9 +30,11 @@ def signless(value: float, digits: int) -> str:
 
 
 def interval(estimate: Estimate, digits: int = 0, scale: float = 1.0) -> str:
-    """``[low, high]``, empty where there is none."""
+    """``[low, high]``, empty where there is none; a bound that is not 0 does not read as 0 for want of a digit."""
     if estimate.low is None or estimate.high is None:
         return ""
+    if any(0.0 < abs(scale * bound) < 0.5 for bound in (estimate.low, estimate.high)):
+        digits = max(digits, 1)
     return f"[{signless(scale * estimate.low, digits)}, {signless(scale * estimate.high, digits)}]"
 
 
@@ -59,6 +61,11 @@ def count(value: float | None) -> str:
 def listed(items: list[str]) -> str:
     """``a, b and c``."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else ""
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 domain``, ``2 domains``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def title(name: str) -> str:

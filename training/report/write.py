@@ -12,6 +12,7 @@ from training.report.pictures import pictures
 from training.report.result import PoolResult, ReportError, pools
 from training.report.summary import overall_sentences, summary_sentences
 from training.report.tables import Table, glance_table, markdown, pool_tables, saving_table, versus_table
+from training.report.words import counted
 
 Progress = Callable[[str, int, int], None]
 
@@ -22,6 +23,8 @@ _FACTS = {
     "seed": "Seed",
     "seeds": "Seeds",
     "encoder": "Encoder",
+    "n_replicates": "Bootstrap replicates",
+    "code": "Code",
     "data": "Data",
     "command": "Command",
 }
@@ -136,13 +139,10 @@ def _columns(drawn: list[Picture], *, prefix: str) -> tuple[list[_Drawn], list[_
 
 
 def _pool_facts(pool: PoolResult) -> str:
-    counts = [
-        f"{pool.raw[key]:,.0f} {words}"
-        for key, words in (("n_test", "test prompts"), ("n_train", "training prompts"))
-        if pool.raw.get(key)
-    ]
+    prompts = {"test prompt": pool.raw.get("n_test"), "training prompt": pool.raw.get("n_train")}
+    counts = [counted(round(n), noun) for noun, n in prompts.items() if n]
     domains = pool.raw.get("domains") or {}
-    return " · ".join([*counts, f"{len(pool.arms)} arms", *[f"{len(domains)} domains"] * bool(domains)])
+    return " · ".join([*counts, counted(len(pool.arms), "arm"), *[counted(len(domains), "domain")] * bool(domains)])
 
 
 def _page(result: Mapping[str, Any], found: list[PoolResult], sections: list[_Section]) -> str:

@@ -30,4 +30,6 @@ def test_numbers_are_short_and_signed_truly() -> None:
     assert words.significant(12345.678) == "12,346"
     assert words.interval(Estimate(1.0, -2.4, 3.6)) == "[−2, 4]"
     assert words.interval(Estimate(1.0)) == ""
+    assert words.interval(Estimate(9.0, 0.2, 20.0)) == "[0.2, 20.0]"
+    assert [words.counted(n, "arm") for n in (1, 2)] == ["1 arm", "2 arms"]
     assert words.listed(["a", "b", "c"]) == "a, b and c"

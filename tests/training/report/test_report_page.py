@@ -144,3 +144,19 @@ def test_the_command_names_the_file_or_key_that_is_wrong(tmp_path: Path, content
     done = CliRunner().invoke(command, [str(tmp_path)])
     assert done.exit_code == 1
     assert "format" in done.output if content and b"7" in content else "result.json" in done.output
+
+
+def test_numbers_of_arms_keep_clear_of_the_lines(whole_result: dict[str, Any]) -> None:
+    from training.report.drawing import look
+    from training.report.frontier import frontier
+    from training.report.result import pools
+
+    with look():
+        made = frontier(next(pools(whole_result))).figure
+        made.draw_without_rendering()
+        axes = made.axes[0]
+        for label in axes.texts:
+            box = label.get_window_extent()
+            for line in axes.get_lines():
+                inside = [box.contains(x, y) for x, y in axes.transData.transform(line.get_xydata())]
+                assert not any(inside), label.get_text()
