@@ -1,12 +1,14 @@
 """One fit: a contender on one part of a pool, its forecast of the other part, and what is timed while it is at hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from policies.tables import Mask
 from training.benchmark.latency import N_CALLS, decision_us
 from training.benchmark.robustness import Embed, Perturbation, balanced_trade_off, same_arm_pct
 from training.benchmark.splits import BenchmarkError
@@ -55,23 +57,73 @@ def family_of(contender: Contender) -> str:
     return contender.family if isinstance(contender, Family) else contender.name
 
 
+class PartSamples:
+    """The samples of one part, each made when first asked for and the same object ever after.
+
+    Contenders may share what they fitted on a sample by its identity.
+    """
+
+    def __init__(self, train: Callable[[], Sample], test: Callable[[], Sample], *, seed: int) -> None:
+        self._make_train, self._make_test, self._seed = train, test, seed
+
+    @cached_property
+    def train(self) -> Sample:
+        """The rows to fit on."""
+        return self._make_train()
+
+    @cached_property
+    def test(self) -> Sample:
+        """The rows to judge on."""
+        return self._make_test()
+
+    @cached_property
+    def most(self) -> Sample:
+        """The training rows but ``aside``."""
+        return self.train.rows(~self._aside)
+
+    @cached_property
+    def aside(self) -> Sample:
+        """A fifth of the training rows, for the contenders that keep no held-out forecasts."""
+        return self.train.rows(self._aside)
+
+    @cached_property
+    def _aside(self) -> Mask:
+        mask: Mask = folds_of(len(self.train), _ASIDE, seed=self._seed) == 0
+        return mask
+
+
 def fit_part(
-    contenders: Sequence[Contender], train: Sample, test: Sample, *, seed: int, probes: Probes
+    contenders: Sequence[Contender],
+    spares: Sequence[Contender],
+    samples: PartSamples,
+    *,
+    seed: int,
+    probes: Probes,
 ) -> dict[str, Record]:
-    """Fit contenders of one family on ``train`` and forecast ``test``; a record for each by name.
+    """Fit contenders of one family and forecast the test rows; a record for each by name.
+
+    Args:
+        spares: The same contenders once more, for the second fit that a λ is committed on; apart from the first ones so
+            that neither forgets what it shares with others of its kind.
 
     Raises:
         BenchmarkError: A forecast has the wrong shape or holds something that is not a number.
     """
+    train, test = samples.train, samples.test
     start = perf_counter()
     fitted = _fitted(contenders, train, seed=seed)
     fit_s = perf_counter() - start
+    lacking = [spare for spare in spares if fitted[spare.name].held_out is None]
+    second = _fitted(lacking, samples.most, seed=seed) if lacking else {}
     records = {}
-    for contender in contenders:
-        each = fitted[contender.name]
-        forecast = checked(each.forecast(test), contender.name, shape=test.table.scores.shape)
-        facts = {"fit_s": fit_s, "settings": each.facts, **_commitment(contender, each, train, seed=seed)}
-        records[contender.name] = Record(forecast, facts | _probed(contender.name, each, train, test, probes=probes))
+    for name in (contender.name for contender in contenders):
+        each = fitted[name]
+        forecast = checked(each.forecast(test), name, shape=test.table.scores.shape)
+        kept, rows = each.held_out, train
+        if kept is None:
+            kept, rows = second[name].forecast(samples.aside), samples.aside
+        facts = {"fit_s": fit_s, "settings": each.facts, **_commitment(name, kept, rows, train)}
+        records[name] = Record(forecast, facts | _probed(name, each, train, test, probes=probes))
     return records
 
 
@@ -99,23 +151,12 @@ def _fitted(contenders: Sequence[Contender], train: Sample, *, seed: int) -> Map
     return {contender.name: contender.fit(train, seed=seed) for contender in contenders}
 
 
-def _commitment(contender: Contender, fitted: Fitted, train: Sample, *, seed: int) -> dict[str, Any]:
+def _commitment(name: str, held_out: Forecast, rows: Sample, train: Sample) -> dict[str, Any]:
     """The unit of λ and the λ to commit to at each level, from training rows alone."""
-    scores, usd = train.table.scores, train.table.usd
-    unit = reference_usd(scores, usd)
-    forecast, kept = fitted.held_out, np.ones(len(train), dtype=np.bool_)
-    if forecast is None:
-        forecast, kept = _set_aside(contender, train, seed=seed)
-    shape = (int(kept.sum()), scores.shape[1])
-    forecast = checked(forecast, f"{contender.name} (held out)", shape=shape)
-    chosen = commit(forecast, lambda_multiples(), unit, scores=scores[kept], usd=usd[kept])
-    return {"reference_usd": unit, "committed": chosen}
-
-
-def _set_aside(contender: Contender, train: Sample, *, seed: int) -> tuple[Forecast, Any]:
-    aside = folds_of(len(train), _ASIDE, seed=seed) == 0
-    fitted = _fitted([contender], train.rows(~aside), seed=seed)[contender.name]
-    return fitted.forecast(train.rows(aside)), aside
+    scores, usd = rows.table.scores, rows.table.usd
+    unit = reference_usd(train.table.scores, train.table.usd)
+    forecast = checked(held_out, f"{name} (held out)", shape=scores.shape)
+    return {"reference_usd": unit, "committed": commit(forecast, lambda_multiples(), unit, scores=scores, usd=usd)}
 
 
 def _probed(name: str, fitted: Fitted, train: Sample, test: Sample, *, probes: Probes) -> dict[str, Any]:

@@ -6,16 +6,16 @@ What decided a forecast (data, code, libraries, split, seed) is its name on disk
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 
 from policies.encoders.base import Encoder
 from policies.tables import Mask, OutcomeTable
-from training.benchmark.fit import Probes, family_of, fit_part
+from training.benchmark.fit import PartSamples, Probes, family_of, fit_part
 from training.benchmark.load import PoolData, load_pool_data, pool_names
 from training.benchmark.pooled import pool_records
 from training.benchmark.result import PoolResult, pool_result
@@ -23,12 +23,11 @@ from training.benchmark.robustness import Perturbation
 from training.benchmark.splits import BenchmarkError, Part, name_of, parts_of, separate_parts
 from training.benchmark.store import ForecastStore, Record, code_version
 from training.contender import Contender, Sample
-from training.contenders.registry import make_contender, names_of
+from training.contenders.registry import make_contenders, names_of
 from training.embeddings import embed_prompts
 from training.inputs import make_inputs
 
 Progress = Callable[[str, int, int], None]
-Make = Callable[[str], Contender]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,26 @@ class Benchmark:
     robust: frozenset[str] = frozenset({"default"})
 
 
-class _Rows(NamedTuple):
-    """Where a part's rows come from; the two tables are one unless ``--test`` names another directory."""
+class Make(Protocol):
+    """Builds contenders by name."""
 
-    train: "LazySample"
-    test: "LazySample"
-    part: Part
+    def __call__(self, names: Sequence[str], *, encoder_id: str) -> Sequence[Contender]:
+        """In the order of the names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Every contender twice: the second is for fits that a λ is committed on."""
+
+    contenders: Sequence[Contender]
+    spares: Sequence[Contender]
+
+    def families(self) -> list[tuple[list[Contender], list[Contender]]]:
+        """Neighbours that come out of one fit, with their spares."""
+        pairs = zip(self.contenders, self.spares, strict=True)
+        grouped = (list(members) for _, members in groupby(pairs, key=lambda pair: family_of(pair[0])))
+        return [([one for one, _ in members], [spare for _, spare in members]) for members in grouped]
 
 
 class LazySample:
@@ -93,7 +106,7 @@ def run_benchmark(
     *,
     encoder: Encoder,
     progress: Progress,
-    make: Make = make_contender,
+    make: Make = make_contenders,
     perturbations: Mapping[str, Perturbation] | None = None,
 ) -> dict[str, Any]:
     """Fit what is not yet on disk and measure everything; the result as plain JSON values.
@@ -106,15 +119,15 @@ def run_benchmark(
         PoolError: The data cannot be read.
         BenchmarkError, ContenderError: It cannot be run as asked.
     """
-    names = names_of(task.policies) if make is make_contender else task.policies
-    contenders = [make(name) for name in names]
+    names = names_of(task.policies)
+    compared = _Compared(*(make(names, encoder_id=encoder.encoder_id) for _ in range(2)))
     pools = _chosen_pools(task)
     if task.n_seeds < 1:
         raise BenchmarkError(f"--seeds {task.n_seeds}: at least one is needed")
     probes = Probes(lambda prompts: embed_prompts(encoder, prompts), dict(perturbations or {}), task.robust)
     version, results = code_version(), {}
     for pool in pools:
-        results[pool] = _run_pool(task, pool, contenders, encoder=encoder, probes=probes, tell=progress, code=version)
+        results[pool] = _run_pool(task, pool, compared, encoder=encoder, probes=probes, tell=progress, code=version)
     return {
         "format": 1,
         "seed": task.seed,
@@ -140,7 +153,7 @@ def _chosen_pools(task: Benchmark) -> tuple[str, ...]:
 def _run_pool(
     task: Benchmark,
     pool: str,
-    contenders: Sequence[Contender],
+    compared: _Compared,
     *,
     encoder: Encoder,
     probes: Probes,
@@ -153,15 +166,20 @@ def _run_pool(
     judge_on = fit_on if task.test is None else LazySample(test.table, encoder, tell)
     parts = _seeded_parts(task, train, test)
     keys = {"pool": pool, "train": train.identity, "test": test.identity, "encoder": encoder.encoder_id, "code": code}
+    contenders = compared.contenders
     records: dict[str, list[tuple[int, Part, Record]]] = {contender.name: [] for contender in contenders}
     store, done, of = ForecastStore(task.out / "forecasts"), 0, len(parts) * len(contenders)
     for index, (own_seed, part) in enumerate(parts):
         asked = probes if index == 0 else Probes(probes.embed, {}, frozenset())  # one part tells the robustness
-        for _, members in groupby(contenders, key=family_of):
-            group, rows = list(members), _Rows(fit_on, judge_on, part)
-            for name, record in _recall_or_fit(group, rows, store, keys=keys, seed=own_seed, probes=asked).items():
+        samples = PartSamples(partial(fit_on.rows, part.train), partial(judge_on.rows, part.test), seed=own_seed)
+        named = {**keys, "part": part.name, "rows": _hash_of(part), "seed": own_seed}
+        for family, spares in compared.families():
+            found = _recall(store, family, named, probes=asked) or _fit_and_keep(
+                store, family, spares, samples, named, seed=own_seed, probes=asked
+            )
+            for name, record in found.items():
                 records[name].append((own_seed, part, record))
-            done += len(group)
+            done += len(family)
             tell(f"{pool}: forecasts", done, of)
     pooled = {contender.name: pool_records(contender, records[contender.name]) for contender in contenders}
     return pool_result(
@@ -183,34 +201,33 @@ def _seeded_parts(task: Benchmark, train: PoolData, test: PoolData) -> list[tupl
     ]
 
 
-def _recall_or_fit(
-    group: Sequence[Contender],
-    rows: _Rows,
+def _key(name: str, named: Mapping[str, Any], probes: Probes) -> dict[str, Any]:
+    """Everything that decides a record."""
+    return {**named, "policy": name, "perturbations": sorted(probes.perturbations) if name in probes.robust else []}
+
+
+def _recall(
+    store: ForecastStore, family: Sequence[Contender], named: Mapping[str, Any], *, probes: Probes
+) -> dict[str, Record] | None:
+    """The records of a family on one part, if all are on disk."""
+    kept = {each.name: store.read(_key(each.name, named, probes)) for each in family}
+    found = {name: record for name, record in kept.items() if record is not None}
+    return found if len(found) == len(family) else None
+
+
+def _fit_and_keep(
     store: ForecastStore,
+    family: Sequence[Contender],
+    spares: Sequence[Contender],
+    samples: PartSamples,
+    named: Mapping[str, Any],
     *,
-    keys: Mapping[str, str],
     seed: int,
     probes: Probes,
 ) -> dict[str, Record]:
-    """The records of one family on one part: from disk if all are there, else from one fit."""
-    part = {"part": rows.part.name, "rows": _hash_of(rows.part), "seed": seed}
-    named = {
-        each.name: {
-            **keys,
-            **part,
-            "policy": each.name,
-            "perturbations": sorted(probes.perturbations) if each.name in probes.robust else [],
-        }
-        for each in group
-    }
-    kept = {name: store.read(key) for name, key in named.items()}
-    found = {name: record for name, record in kept.items() if record is not None}
-    if len(found) == len(group):
-        return found
-    train, test = rows.train.rows(rows.part.train), rows.test.rows(rows.part.test)
-    fresh = fit_part(group, train, test, seed=seed, probes=probes)
+    fresh = fit_part(family, spares, samples, seed=seed, probes=probes)
     for name, record in fresh.items():
-        store.write(named[name], record)
+        store.write(_key(name, named, probes), record)
     return fresh
 
 

@@ -13,7 +13,7 @@ from policies.policy import ArmFacts, Policy, Scores
 from policies.predictions import Predictions
 from policies.tables import OutcomeTable
 from policies.tradeoff import TradeOff
-from training.benchmark.fit import Probes, checked, family_of, fit_part
+from training.benchmark.fit import PartSamples, Probes, checked, family_of, fit_part
 from training.benchmark.robustness import balanced_trade_off, same_arm_pct
 from training.benchmark.splits import BenchmarkError
 from training.contender import Fitted, Forecast, Sample
@@ -66,14 +66,19 @@ def halves(world: OutcomeTable) -> tuple[Sample, Sample]:
     return sample.rows(first), sample.rows(~first)
 
 
+def samples(train: Sample, test: Sample) -> PartSamples:
+    return PartSamples(lambda: train, lambda: test, seed=0)
+
+
 def test_a_family_is_fitted_once_for_all_its_names(halves: tuple[Sample, Sample]) -> None:
     train, test = halves
-    one, other = Twin("one"), Twin("other")
-    records = fit_part([other, one], train, test, seed=0, probes=NOTHING)
+    one, other, spare = Twin("one"), Twin("other"), Twin("one")
+    records = fit_part([other, one], [Twin("other"), spare], samples(train, test), seed=0, probes=NOTHING)
     assert family_of(one) == family_of(other) == "twins"
     assert set(records) == {"one", "other"}
     assert other.fits == [300]
-    assert one.fits == [240]  # four in five rows, to commit to a λ on the fifth: it keeps no held-out forecasts
+    assert one.fits == []
+    assert spare.fits == [240]  # four in five rows, to commit to a λ on the fifth: it keeps no held-out forecasts
 
 
 def test_a_contender_alone_is_its_own_family() -> None:
@@ -82,7 +87,9 @@ def test_a_contender_alone_is_its_own_family() -> None:
 
 def test_a_policy_is_timed_and_a_yardstick_is_not(halves: tuple[Sample, Sample]) -> None:
     train, test = halves
-    records = fit_part([Twin("one"), Twin("other")], train, test, seed=0, probes=NOTHING)
+    records = fit_part(
+        [Twin("one"), Twin("other")], [Twin("one"), Twin("other")], samples(train, test), seed=0, probes=NOTHING
+    )
     assert 0.0 < records["one"].facts["decision_us"] < 10_000.0
     assert "decision_us" not in records["other"].facts
 
@@ -90,7 +97,7 @@ def test_a_policy_is_timed_and_a_yardstick_is_not(halves: tuple[Sample, Sample])
 def test_robustness_is_the_percent_of_prompts_that_keep_their_arm(halves: tuple[Sample, Sample]) -> None:
     train, test = halves
     capitals = Probes(embed, {"half": _every_other_capital, "same": lambda text, rng: text}, frozenset({"one"}))
-    facts = fit_part([Twin("one")], train, test, seed=0, probes=capitals)["one"].facts
+    facts = fit_part([Twin("one")], [Twin("one")], samples(train, test), seed=0, probes=capitals)["one"].facts
     numbers = [int(prompt.split()[-1]) for prompt in test.table.prompts]
     assert facts["robustness"] == {"half": pytest.approx(100.0 * np.mean(np.array(numbers) % 2)), "same": 100.0}
 

@@ -58,7 +58,7 @@ def run(
         task,
         encoder=encoder,
         progress=lambda what, done, of: None,
-        make=lambda name: Counted(make_contender(name), counted, fail_at=fail_at),
+        make=lambda names, *, encoder_id: [Counted(make_contender(name), counted, fail_at=fail_at) for name in names],
     )
 
 
