@@ -8,21 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from policies.checks.base import Verdict
-from training.collect.errors import CollectError, GatewayDown, UnknownCost
-from training.collect.gateway import Gateway, Reply
+from training.collect.calls import PaidCalls
+from training.collect.errors import CollectError, GatewayDown
+from training.collect.gateway import Gateway
 from training.collect.journal import Journal, Past
 from training.collect.judge import MAX_TOKENS as JUDGE_TOKENS
 from training.collect.judge import judge_messages, read_score
-from training.collect.prompts import JUDGE, Messages, Task
-from training.collect.spend import Bill, Purse, Rates, most_input_tokens, most_output_tokens
+from training.collect.prompts import JUDGE, Task
 from training.records.record import RecordError, arm_fields
 
-# Much output for little input, and the other way round: together they tell the two prices apart.
-PROBES: tuple[Messages, ...] = (
-    [{"role": "user", "content": "Count from one to ten."}],
-    [{"role": "user", "content": "Say only OK. Ignore this:" + " lorem ipsum" * 50}],
-)
-PROBE_TOKENS = 16
 GIVE_UP_AFTER = 8  # failures of one arm in a row
 
 Tell = Callable[[int, int, float], None]  # cells done, of all, USD so far
@@ -79,7 +73,6 @@ async def collect(plan: Plan, gateway: Gateway, journal: Journal, *, tell: Tell)
     _same_tasks(plan, past, journal)
     run = _Run(plan, gateway, journal, past=past, arms=arms, tell=tell)
     try:
-        await run.learn_prices()
         await run.ask_all()
     except GatewayDown as down:
         run.ending.stopped = str(down)
@@ -125,41 +118,19 @@ class _Run:
         self, plan: Plan, gateway: Gateway, journal: Journal, *, past: Past, arms: list[str], tell: Tell
     ) -> None:
         self.ending = Ending(arms=arms, notes=_notes(plan.judge, arms))
-        self._plan, self._gateway, self._journal, self._tell = plan, gateway, journal, tell
+        self._plan, self._journal, self._tell = plan, journal, tell
         cells = [(task, arm) for task in plan.tasks for arm in arms]
         self._todo = [(task, arm) for task, arm in cells if not past.answered((task.query_id, arm))]
         self._of, self._done = len(cells), len(cells) - len(self._todo)
-        self._purse = Purse(plan.max_usd, spent_usd=past.spent_usd + past.held_usd)
-        self._rates, self._failures = Rates(), Counter[str]()
-        for bill in past.bills:
-            self._learn(bill["arm"], bill)
-        self._calls = time.time_ns()  # call ids only have to differ within the journal
+        self._calls = PaidCalls(gateway, journal, past=past, max_usd=plan.max_usd)
+        self._purse, self._failures = self._calls.purse, Counter[str]()
         self._under_way, self._turn = 0, asyncio.Condition()
-
-    async def learn_prices(self) -> None:
-        """Ask each arm without a bill for a word, one after the other: its bill bounds what a real call can cost."""
-        asked = {arm for _, arm in self._todo} | ({self._plan.judge} if self._judged() else set())
-        unknown = sorted(arm for arm in asked if arm is not None and not self._rates.knows(arm))
-        if not unknown or not self._purse.capped:
-            return
-        for probe in PROBES:
-            expected = await self._gateway.predicted_usd(probe, max_tokens=PROBE_TOKENS)
-            for arm in unknown:
-                if arm not in self.ending.gone:
-                    await self._probe(arm, probe, expected_usd=expected.get(arm, 0.0))
-
-    async def _probe(self, arm: str, messages: Messages, *, expected_usd: float) -> None:
-        """A word of an arm, alone: until its prices are known nothing else may be under way."""
-        if self._purse.left_usd <= 0.0 or expected_usd > self._purse.left_usd:
-            self.ending.gone[arm] = "the cap leaves no room for its first calls"
-            return
-        reply = await self._call(arm, messages, what="probe", bound_usd=expected_usd, max_tokens=PROBE_TOKENS)
-        if not self._rates.knows(arm):
-            why = "the gateway told no token counts" if reply.status == "ok" else reply.status
-            self.ending.gone[arm] = f"its price could not be learned: {why}"
 
     async def ask_all(self) -> None:
         """Every open cell, prompt by prompt, so that a run that stops leaves whole rows."""
+        judged = self._plan.judge is not None and any(task.check == JUDGE for task, _ in self._todo)
+        asked = [arm for _, arm in self._todo] + ([str(self._plan.judge)] if judged else [])
+        self.ending.gone |= await self._calls.learn_prices(asked)
         todo = iter(self._todo)
         workers = [asyncio.create_task(self._work(todo)) for _ in range(self._plan.concurrency)]
         try:
@@ -176,7 +147,7 @@ class _Run:
             if task.check == JUDGE and self._plan.judge in self.ending.gone:
                 self.ending.stopped = f"judge {self._plan.judge}: {self.ending.gone[self._plan.judge]}"
                 return
-            bounds = self._bounds(task, arm)
+            bounds = self._calls.bounds(task, arm, judge=self._plan.judge, max_tokens=self._plan.max_tokens)
             if not await self._admitted(sum(bounds)):
                 self.ending.stopped = self.ending.stopped or "cap"
                 return
@@ -209,7 +180,7 @@ class _Run:
         more: dict[str, object] = {} if self._plan.temperature is None else {"temperature": self._plan.temperature}
         bound: dict[str, object] = {"max_tokens": self._plan.max_tokens}
         at = time.time()
-        reply = await self._call(arm, task.messages, what="answer", bound_usd=answer_usd, **bound, **more)
+        reply = await self._calls.call(arm, task.messages, what="answer", bound_usd=answer_usd, **bound, **more)
         verdict, status = Verdict(None, "no answer"), reply.status
         if status == "ok":
             verdict, status = await self._graded(task, reply.text, judge_usd=judge_usd)
@@ -224,67 +195,14 @@ class _Run:
             return await asyncio.to_thread(task.grade, text), "ok"
         judge = str(self._plan.judge)
         asked = judge_messages(task, text)
-        reply = await self._call(
+        reply = await self._calls.call(
             judge, asked, what="judge", bound_usd=judge_usd, max_tokens=JUDGE_TOKENS, temperature=0.0
         )
         verdict = read_score(reply.text) if reply.status == "ok" else Verdict(None, f"judge: {reply.status}")
         self._count_failure(judge, failed=verdict.score is None, why=verdict.reason)
         return verdict, "ok" if verdict.score is not None else "judge_failed"
 
-    async def _call(self, arm: str, messages: Messages, *, what: str, bound_usd: float, **more: object) -> Reply:
-        """One paid call, written down before and after. Raises UnknownCost under a cap."""
-        self._calls += 1
-        call, capped = f"c{self._calls}", self._purse.capped
-        self._journal.append({"kind": "start", "call": call, "arm": arm, "bound_usd": bound_usd if capped else 0.0})
-        try:
-            reply = await self._gateway.ask(arm, messages, **more)
-        except GatewayDown:  # nothing reached it, so nothing is owed
-            self._journal.append({"kind": "end", "call": call, "arm": arm, "what": what, **_UNSENT})
-            raise
-        bill = {key: getattr(reply, key) for key in ("status", "usd", "billable", *_TOKENS)}
-        self._journal.append({"kind": "end", "call": call, "arm": arm, "what": what, **bill})
-        self._purse.spend(bound_usd if reply.usd is None and reply.billable and capped else reply.usd or 0.0)
-        self._learn(arm, bill)
-        if reply.usd is not None and capped and what != "probe":
-            self._rates.exceeded(arm, bound_usd=bound_usd, usd=reply.usd)
-        if reply.usd is None and reply.status == "ok" and capped:
-            raise UnknownCost(
-                f"the gateway told no cost for arm {arm}, so --max-usd cannot be kept; set models.<name>.price in its "
-                "configuration ({input: 0, output: 0} if it is free), or give --max-usd inf"
-            )
-        return reply
-
-    def _bounds(self, task: Task, arm: str) -> tuple[float, float]:
-        """The most the answer and its judgement can cost; 0 without a cap."""
-        if not self._purse.capped:
-            return 0.0, 0.0
-        answer = self._bound(arm, most_input_tokens(task.messages), self._plan.max_tokens)
-        if task.check != JUDGE:
-            return answer, 0.0
-        judge = str(self._plan.judge)
-        said = 8 * self._plan.max_tokens  # bytes: an answer that long would have eight to a token
-        return answer, self._bound(judge, most_input_tokens(judge_messages(task, "")) + said, JUDGE_TOKENS)
-
-    def _bound(self, arm: str, input_tokens: int, max_tokens: int) -> float:
-        _, mode, effort, _ = arm_fields(arm)
-        output_tokens = most_output_tokens(mode, effort, max_tokens)
-        return self._rates.bound_usd(arm, input_tokens=input_tokens, output_tokens=output_tokens)
-
-    def _learn(self, arm: str, bill: dict[str, object]) -> None:
-        given, cached, output = (bill[name] for name in _TOKENS)
-        usd = bill["usd"]
-        if isinstance(given, int) and isinstance(output, int) and isinstance(usd, int | float):
-            fresh = given - (cached if isinstance(cached, int) else 0)
-            self._rates.learn(arm, Bill(given, fresh, output, usd))
-
     def _count_failure(self, arm: str, *, failed: bool, why: str) -> None:
         self._failures[arm] = self._failures[arm] + 1 if failed else 0
         if self._failures[arm] >= GIVE_UP_AFTER:
             self.ending.gone[arm] = f"{GIVE_UP_AFTER} failures in a row, the last: {why}"
-
-    def _judged(self) -> bool:
-        return any(task.check == JUDGE for task, _ in self._todo)
-
-
-_TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
-_UNSENT = {"status": "unsent", "usd": None, "billable": False, **dict.fromkeys(_TOKENS)}

@@ -13,10 +13,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from training.collect.calls import PROBES
 from training.collect.gateway import Gateway
 from training.collect.journal import Journal, Past
 from training.collect.prompts import load_tasks
-from training.collect.run import PROBES, Ending, Plan, collect
+from training.collect.run import Ending, Plan, collect
 
 PROBED = {probe[0]["content"] for probe in PROBES}
 PRICES = {"cheap/instant": (1.0, 4.0), "dear/instant": (10.0, 40.0), "dear/reasoning:low": (10.0, 40.0)}  # USD per Mtok
