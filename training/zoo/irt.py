@@ -96,7 +96,10 @@ def fit(task: FitTask) -> Learned:
     fitted, penalty = fit_responses(z, task.inputs.scores, kin=kinship(task.arms), settings=settings)
     floor = np.full(len(task.arms), fitted.floor)
     model = ResponseModel(basis, fitted.demand, fitted.difficulty, fitted.ability, floor)
-    return Learned(model, {"penalty": penalty, "floor": fitted.floor, "n_abilities": settings.n_abilities})
+    return Learned(
+        ResponseModel.from_tensors(model.tensors()),
+        {"penalty": penalty, "floor": fitted.floor, "n_abilities": settings.n_abilities},
+    )
 
 
 def fit_responses(z: Reals, scores: Reals, *, kin: Kinship, settings: ResponseSettings) -> tuple[Responses, float]:

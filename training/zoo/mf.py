@@ -76,7 +76,7 @@ def fit(task: FitTask) -> Learned:
     z = basis(task.inputs.embeddings, task.inputs.lexical)
     factors, penalty = fit_factors(z, task.inputs.scores, settings)
     model = FactorModel(basis, factors.query, factors.arm, factors.offset)
-    return Learned(model, {"penalty": penalty, "rank": settings.rank})
+    return Learned(FactorModel.from_tensors(model.tensors()), {"penalty": penalty, "rank": settings.rank})
 
 
 def fit_factors(z: Reals, scores: Reals, settings: FactorSettings) -> tuple[Factors, float]:

@@ -44,7 +44,7 @@ def fit(task: FitTask) -> Learned:
     z = basis(task.inputs.embeddings, task.inputs.lexical)
     weights, epochs = fit_nets(z, task.inputs.scores, settings)
     model = NetModel(basis, weights["hidden"], weights["hidden_offset"], weights["out"], weights["out_offset"])
-    return Learned(model, {"width": weights["hidden"].shape[1], "epochs": epochs})
+    return Learned(NetModel.from_tensors(model.tensors()), {"width": weights["hidden"].shape[1], "epochs": epochs})
 
 
 def fit_nets(z: Reals, scores: Reals, settings: NetSettings) -> tuple[Weights, list[int]]:

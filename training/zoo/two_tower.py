@@ -72,7 +72,10 @@ def fit_towers(
         strength_weights=prior.weights,
         strength_prior=np.array([prior.intercept, prior.sd]),
     )
-    return Learned(model, {"width": chosen.width, "epochs": epochs, "strength_prior_sd": prior.sd})
+    return Learned(
+        TwoTowerModel.from_tensors(model.tensors()),
+        {"width": chosen.width, "epochs": epochs, "strength_prior_sd": prior.sd},
+    )
 
 
 def _descend(z: Reals, scores: Reals, phi: Reals, settings: TowerSettings) -> tuple[Weights, int]:
