@@ -12,15 +12,17 @@ from training.report.result import DEFAULT, QUALITIES, PolicyResult, PoolResult,
 
 _ALWAYS = (DEFAULT, "default_teacher", "domain_table")  # of the few lines drawn in colour
 _LEFT_GREY = ("oracle", "fixed", "cheapest", "random")
-_LABEL_SIZE_IN = 0.13
+_LABEL_SIZE_IN, _KEY_ROW_IN = 0.13, 0.18
+_MOST_LINES = MAIN_LINES + 3  # and the grey ones, the mix, the oracle
 
 
 def frontier(pool: PoolResult) -> Picture:
     """Everything at once."""
-    made, axes = figure(4.0 + 0.17 * len(pool.arms))
+    columns = 1 if _longest(pool) > 26 else 2
+    made, axes = figure(3.3 + _KEY_ROW_IN * (_MOST_LINES + len(pool.arms)) / columns)
     handles = [*_draw(axes, pool, bands=False), *_oracle(axes, pool)]
     axes.margins(y=0.06)
-    legend(made, [*handles, *_arm_key(pool)], columns=1 if _longest(pool) > 26 else 2)
+    legend(made, [*handles, *_arm_key(pool)], columns=columns)
     _number_arms(made, axes, pool)
     alt = (
         f"Accuracy against cost per 1,000 queries on {pool.name}. {_said(pool)} "
@@ -65,7 +67,7 @@ def _draw(axes: Any, pool: PoolResult, *, bands: bool) -> list[Any]:
     handles = []
     for index, policy in enumerate(chosen):
         curve = _curve(policy)
-        (line,) = axes.plot(1000 * curve[:, 1], 100 * curve[:, 2], label=words.title(policy.name), **series(index))
+        (line,) = axes.plot(*mixed(curve[:, 1], curve[:, 2]), label=words.title(policy.name), **series(index))
         handles.append(line)
         if bands and curve.shape[1] >= 7 and index < 3:
             _band(axes, curve, line.get_color())
@@ -80,6 +82,19 @@ def _curve(policy: PolicyResult) -> Any:
     return rows[np.lexsort((rows[:, 2], rows[:, 1]))]
 
 
+def mixed(usd: Any, accuracy: Any) -> tuple[Any, Any]:
+    """USD per 1,000 and percent along a line; between two points lies a coin toss, straight in USD, bent on a log axis.
+
+    Args:
+        usd / accuracy: Rising costs above 0 and the accuracy at each.
+    """
+    between = np.geomspace(max(usd[0], 1e-12), usd[-1], 200)[1:-1]
+    places = np.concatenate([usd, between])
+    values = np.concatenate([accuracy, np.interp(between, usd, accuracy)])
+    order = np.argsort(places, kind="stable")
+    return 1000 * places[order], 100 * values[order]
+
+
 def _band(axes: Any, curve: Any, shade: str) -> None:
     axes.fill_between(
         1000 * curve[:, 1], 100 * curve[:, 5], 100 * curve[:, 6], color=shade, alpha=0.13, linewidth=0, zorder=2
@@ -92,22 +107,20 @@ def _greyed(axes: Any, pool: PoolResult, chosen: Sequence[PolicyResult]) -> list
     for policy in left:
         if policy.rows("curve", 3):
             curve = _curve(policy)
-            lines += axes.plot(1000 * curve[:, 1], 100 * curve[:, 2], color=colour("rest"), linewidth=0.8, zorder=2)
+            lines += axes.plot(*mixed(curve[:, 1], curve[:, 2]), color=colour("rest"), linewidth=0.8, zorder=2)
     if lines:
         lines[0].set_label(f"{len(lines)} more {'policy' if len(lines) == 1 else 'policies'}")
     return lines[:1]
 
 
 def _singles(axes: Any, pool: PoolResult) -> list[Any]:
-    """Arms as points, and the best that a coin between two of them reaches: straight in USD, so bent on a log axis."""
+    """Arms as points, and the best that a coin between two of them reaches."""
     handles: list[Any] = []
     corners = [pair for pair in pool.raw.get("hull") or () if None not in (number(pair[0]), number(pair[1]))]
     if len(corners) > 1:
         usd, accuracy = np.array(corners, dtype=float).T
-        inner = np.unique(np.concatenate([np.geomspace(max(usd[0], 1e-12), usd[-1], 200), usd]))
         style = {"color": colour("muted"), "linestyle": (0, (4, 3)), "linewidth": 1.2, "zorder": 3}
-        mixed = 100 * np.interp(inner, usd, accuracy)
-        handles += axes.plot(1000 * inner, mixed, label="random mix of single arms", **style)
+        handles += axes.plot(*mixed(usd, accuracy), label="random mix of single arms", **style)
     if pool.arms:
         xs, ys = [1000 * arm["usd"] for arm in pool.arms], [100 * arm["accuracy"] for arm in pool.arms]
         axes.scatter(xs, ys, s=22, color=colour("ink"), zorder=7)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 
 from training.report import words
+from training.report.frontier import mixed
 from training.report.labels import place_labels
 from training.report.result import Estimate
 
@@ -33,3 +34,10 @@ def test_numbers_are_short_and_signed_truly() -> None:
     assert words.interval(Estimate(9.0, 0.2, 20.0)) == "[0.2, 20.0]"
     assert [words.counted(n, "arm") for n in (1, 2)] == ["1 arm", "2 arms"]
     assert words.listed(["a", "b", "c"]) == "a, b and c"
+
+
+def test_between_two_points_a_line_is_straight_in_usd() -> None:
+    usd, accuracy = mixed(np.array([0.001, 0.011]), np.array([0.4, 0.8]))
+    np.testing.assert_allclose(accuracy, 40 + 4 * (usd - 1.0))
+    assert (np.diff(usd) >= 0).all()
+    assert len(usd) == 200
