@@ -131,6 +131,7 @@ class _Run:
         judged = self._plan.judge is not None and any(task.check == JUDGE for task, _ in self._todo)
         asked = [arm for _, arm in self._todo] + ([str(self._plan.judge)] if judged else [])
         self.ending.gone |= await self._calls.learn_prices(asked)
+        self._tell(self._done, self._of, self._purse.spent_usd)
         todo = iter(self._todo)
         workers = [asyncio.create_task(self._work(todo)) for _ in range(self._plan.concurrency)]
         try:

@@ -119,12 +119,14 @@ def show(summary: Summary) -> None:
     from rich.table import Table
 
     title = f"{summary.complete} of {summary.prompts} prompts answered by every arm"
-    table = Table("arm", "accuracy", "95 %", "USD each", "95 %", "answered", "missing", "errors", title=title)
+    table = Table(title=title)
+    for heading in ("arm", "accuracy, 95 %", "USD each, 95 %", "answers", "errors"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("arm", "accuracy, 95 %"))
     for line in summary.arms:
         errors = ", ".join(f"{status} {count}" for status, count in line.errors.items())
-        accuracy, usd = _interval(line.accuracy_ci, ".3f"), _interval(line.usd_ci, ".6f")
-        cells = (_number(line.accuracy, ".3f"), accuracy, _number(line.usd, ".6f"), usd)
-        table.add_row(line.arm, *cells, str(line.answered), str(line.missing), errors)
+        accuracy = _measured(line.accuracy, line.accuracy_ci, ".3f")
+        usd, answers = _measured(line.usd, line.usd_ci, ".3g"), f"{line.answered} of {line.answered + line.missing}"
+        table.add_row(line.arm, accuracy, usd, answers, errors)
     console = Console()
     console.print(table)
     cap = "" if summary.max_usd is None else f" of {summary.max_usd:g}"
@@ -147,9 +149,8 @@ def _next(summary: Summary) -> str:
     return f"full table; learn from it: gearshift train … --data {summary.out} (gearshift train --help lists what fits)"
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
-def _interval(pair: tuple[float, float] | None, form: str) -> str:
-    return "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
+def _measured(value: float | None, interval: tuple[float, float] | None, form: str) -> str:
+    """Such as 0.812 (0.701–0.889); empty where unknown."""
+    if value is None:
+        return ""
+    return f"{value:{form}}" + (f" ({interval[0]:{form}}–{interval[1]:{form}})" if interval is not None else "")

@@ -10,7 +10,7 @@ from aiohttp import web
 from training.collect.errors import CollectError, UnknownCost
 from training.collect.outcomes import write_outcomes
 from training.collect.prompts import load_tasks
-from training.collect.summary import summarise
+from training.collect.summary import show, summarise
 from training.records.plain import read_plain
 
 pytestmark = pytest.mark.asyncio
@@ -219,6 +219,19 @@ async def test_the_summary_compares_arms_on_the_same_prompts(collector: Any, fak
     assert lines[CHEAP].accuracy == pytest.approx(1 / 3)  # q0 is left out for all: dear did not answer it
     assert lines[DEAR].errors == {"http_400": 1}
     assert lines[DEAR].missing == 1
+
+
+async def test_the_summary_is_shown_without_cutting_names_or_figures(
+    collector: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = collector.prompts(4)
+    ending = await collector.run(prompts)
+    tasks = load_tasks(prompts, check=None, judge=None, conditions={})
+    show(summarise(collector.past(), tasks, ending, max_usd=1.0, out="outcomes"))
+    said = capsys.readouterr().out
+    assert all(arm in said for arm in (CHEAP, DEAR, THINKING))
+    assert "1.000 (0.510–1.000)" in said
+    assert "gearshift train … --data outcomes" in said
 
 
 async def test_a_changed_prompt_does_not_mix_with_the_old_one(collector: Any) -> None:
