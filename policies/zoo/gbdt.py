@@ -16,6 +16,7 @@ from policies.zoo.sigmoid import sigmoid
 
 Integers = NDArray[np.int32]
 
+ALL_ARMS = -1  # the arm of a tree that all arms have in common
 _CHUNK = 512  # queries walked at a time, to bound memory
 
 
@@ -27,7 +28,7 @@ class Forest:
         feature / left / right: Index of the feature and of both children, shape (n_nodes,).
         threshold: A value ≤ it goes left, float64, shape (n_nodes,).
         value: Of a leaf, 0 for an inner node, shape (n_nodes,).
-        roots / arms: First node of each tree and the arm it is of, shape (n_trees,).
+        roots / arms: First node of each tree and the arm it is of or ``ALL_ARMS``, shape (n_trees,).
         depth: Most steps from a root to a leaf, shape (1,).
     """
 
@@ -47,8 +48,9 @@ class Forest:
         for _ in range(int(self.depth[0])):
             left = features[rows, self.feature[nodes]] <= self.threshold[nodes]
             nodes = np.where(left, self.left[nodes], self.right[nodes])
-        membership = np.equal.outer(self.arms, np.arange(n_arms)).astype(np.float64)  # (n_trees, n_arms)
-        return np.asarray(self.value[nodes] @ membership)
+        common = (self.arms == ALL_ARMS)[:, None]
+        membership = np.equal.outer(self.arms, np.arange(n_arms)) | common  # (n_trees, n_arms)
+        return np.asarray(self.value[nodes] @ membership.astype(np.float64))
 
     def check(self, *, n_features: int, n_arms: int) -> None:
         """Raises:
@@ -59,9 +61,9 @@ class Forest:
         check_shapes(nodes | {"arms": (self.arms.shape, (trees,)), "depth": (self.depth.shape, (1,))})
         bounds = {"feature": n_features, "left": n, "right": n, "roots": n, "arms": n_arms, "depth": n + 1}
         for part, bound in bounds.items():
-            values = getattr(self, part)
-            if values.size and not (values.min() >= 0 and values.max() < bound):
-                raise ValueError(f"gbdt.{part} points outside its range 0 to {bound - 1}")
+            values, least = getattr(self, part), ALL_ARMS if part == "arms" else 0
+            if values.size and not (values.min() >= least and values.max() < bound):
+                raise ValueError(f"gbdt.{part} points outside its range {least} to {bound - 1}")
 
 
 _PARTS = ("feature", "left", "right", "threshold", "value", "roots", "arms", "depth")

@@ -1,25 +1,27 @@
 """Fits ``gbdt``: LightGBM per arm on principal directions and lexical features, then flattens the trees.
 
-Cross-entropy with soft labels, few leaves, strong shrinkage; the number of trees, one for all arms, goes by held-out
-loss and may be none. LightGBM runs on one thread with fixed seeds: same rows, same bytes.
+First trees of what all arms share (the mean score: how hard the query is), then trees per arm from there, because what
+sets arms apart is much noisier and needs fewer. Cross-entropy with soft labels, few leaves, strong shrinkage; the
+numbers of trees go by held-out loss and may be none. LightGBM runs on one thread with fixed seeds: same rows, same
+bytes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.zoo.gbdt import Forest, GbdtModel
+from policies.zoo.gbdt import ALL_ARMS, Forest, GbdtModel
 from policies.zoo.sigmoid import log_odds, sigmoid
 from training.inputs import Reals
 from training.zoo.basis import fit_basis
-from training.zoo.logistic import cross_entropy
+from training.zoo.logistic import row_entropy
 from training.zoo.task import FitTask, Learned, folds_of
 
 N_DIMS = 32
-MOST_TREES, _STRIDE = 240, 10
+MOST_SHARED, MOST_OWN, _STRIDE = 240, 120, 10
 _N_FOLDS = 4  # one of them is held out, the others fit
 _EDGE = 1e-3
 _PARAMETERS: dict[str, Any] = {
@@ -42,55 +44,103 @@ _PARAMETERS: dict[str, Any] = {
 
 
 def fit(task: FitTask) -> Learned:
-    """Choose the number of trees on a held-out quarter, then fit that many on everything."""
+    """Choose the numbers of trees on a held-out quarter, then fit as many on everything."""
     basis = fit_basis(task.inputs, n_dims=N_DIMS)
     features, scores = basis(task.inputs.embeddings, task.inputs.lexical), task.inputs.scores
     held = folds_of(len(scores), _N_FOLDS, seed=task.seed) == 0
-    n_trees, losses = _enough_trees(features, scores, held, seed=task.seed)
-    boosters = boost(features, scores, n_trees=n_trees, seed=task.seed) if n_trees else []
-    forest = flatten(boosters)
-    facts = {"n_trees_per_arm": n_trees, "held_out_cross_entropy": losses, "parameters": dict(_PARAMETERS)}
-    return Learned(GbdtModel(basis, forest, start_of(scores)), facts)
+    rounds = _rounds(features, scores, held, seed=task.seed)
+    level = scores.mean(axis=1, keepdims=True)
+    common = boost(features, level, start_of(level), n_trees=rounds.shared, seed=task.seed)
+    starts = start_of(scores) + _shift(common, features, n_trees=rounds.shared)
+    own = boost(features, scores, starts, n_trees=rounds.own, seed=task.seed)
+    facts = asdict(rounds) | {"parameters": dict(_PARAMETERS)}
+    return Learned(GbdtModel(basis, flatten(own, common=common), start_of(scores)), facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """Numbers of trees with the held-out cross-entropy that chose them.
+
+    Attributes:
+        shared: Trees of what all arms share, how hard the query is.
+        own: Further trees of each arm.
+        cross_entropy: Held out, of the arms' means, after the shared trees, and after all; empty if nothing was.
+    """
+
+    shared: int = 0
+    own: int = 0
+    cross_entropy: tuple[float, ...] = ()
 
 
 def start_of(scores: Reals) -> Reals:
-    """Log-odds of each arm's mean score, shape (m,)."""
+    """Log-odds of each column's mean, shape (m,)."""
     return log_odds(np.clip(scores.mean(axis=0), _EDGE, 1.0 - _EDGE))
 
 
-def boost(features: Reals, scores: Reals, *, n_trees: int, seed: int) -> list[Any]:
-    """A LightGBM booster per arm; its raw score is added to ``start_of``."""
+def boost(features: Reals, scores: Reals, starts: Reals, *, n_trees: int, seed: int) -> list[Any]:
+    """A LightGBM booster per column of ``scores``; its raw score is added to ``starts``, (m,) or (n, m)."""
     import lightgbm
 
-    parameters, n_rows = _PARAMETERS | {"seed": seed}, len(features)
+    if not n_trees:
+        return []
+    parameters, begin = _PARAMETERS | {"seed": seed}, np.broadcast_to(starts, scores.shape)
     data = lightgbm.Dataset(features, label=scores[:, 0], params=parameters, free_raw_data=False).construct()
     boosters = []
-    for arm, start in enumerate(start_of(scores)):
-        data.set_label(scores[:, arm])  # binned once for all arms
-        data.set_init_score(np.full(n_rows, start))
+    for column in range(scores.shape[1]):
+        data.set_label(scores[:, column])  # binned once for all
+        data.set_init_score(np.ascontiguousarray(begin[:, column]))
         boosters.append(lightgbm.train(parameters, data, num_boost_round=n_trees))
     return boosters
 
 
-def _enough_trees(features: Reals, scores: Reals, held: NDArray[np.bool_], *, seed: int) -> tuple[int, list[float]]:
-    """The number of trees of least held-out loss, and that loss beside the one of no tree."""
+def _rounds(features: Reals, scores: Reals, held: NDArray[np.bool_], *, seed: int) -> Rounds:
+    """Enough trees of either kind, by the loss of the rows ``held`` out."""
     if held.all() or not held.any():
-        return 0, []
-    boosters = boost(features[~held], scores[~held], n_trees=MOST_TREES, seed=seed)
-    raw = np.tile(start_of(scores[~held]), (int(held.sum()), 1))
-    losses = [cross_entropy(scores[held], sigmoid(raw))]
-    for step in range(0, MOST_TREES, _STRIDE):
-        for arm, booster in enumerate(boosters):
-            raw[:, arm] += booster.predict(features[held], raw_score=True, start_iteration=step, num_iteration=_STRIDE)
-        losses.append(cross_entropy(scores[held], sigmoid(raw)))
-    best = int(np.argmin(losses))
-    return best * _STRIDE, [losses[best], losses[0]]
+        return Rounds()
+    seen, unseen, fitted = features[~held], features[held], scores[~held]
+    level = fitted.mean(axis=1, keepdims=True)
+    common = boost(seen, level, start_of(level), n_trees=MOST_SHARED, seed=seed)
+    losses = _losses(common, unseen, scores[held].mean(axis=1, keepdims=True), start_of(level))
+    n_shared = _fewest(losses) * _STRIDE
+    starts = [start_of(fitted) + _shift(common, rows, n_trees=n_shared) for rows in (seen, unseen)]
+    own = boost(seen, fitted, starts[0], n_trees=MOST_OWN, seed=seed)
+    after = _losses(own, unseen, scores[held], starts[1])
+    means, n_own = _losses([], unseen, scores[held], start_of(fitted))[0], _fewest(after)
+    return Rounds(n_shared, n_own * _STRIDE, tuple(float(each.mean()) for each in (means, after[0], after[n_own])))
 
 
-def flatten(boosters: Sequence[Any]) -> Forest:
-    """The trees of one LightGBM booster per arm as flat arrays."""
+def _fewest(losses: Reals) -> int:
+    """The first row of ``losses``, shape (k, n), not above the best by more than its paired standard error.
+
+    Source: the one-standard-error rule (Breiman et al., 1984): on unseen queries more trees have nothing to show.
+    """
+    excess = losses - losses[int(losses.mean(axis=1).argmin())]
+    allowed = excess.mean(axis=1) <= excess.std(axis=1) / losses.shape[1] ** 0.5
+    return int(np.flatnonzero(allowed)[0])
+
+
+def _shift(boosters: Sequence[Any], features: Reals, *, n_trees: int) -> Reals:
+    """What the first ``n_trees`` shared trees add to every arm's log-odds, shape (n, 1)."""
+    if not boosters or not n_trees:
+        return np.zeros((len(features), 1))
+    return np.asarray(boosters[0].predict(features, raw_score=True, num_iteration=n_trees))[:, None]
+
+
+def _losses(boosters: Sequence[Any], features: Reals, scores: Reals, starts: Reals) -> Reals:
+    """Cross-entropy of each row before any tree and after each further ``_STRIDE`` of every booster, shape (k, n)."""
+    raw = np.array(np.broadcast_to(starts, scores.shape))
+    losses = [row_entropy(scores, sigmoid(raw))]
+    for step in range(0, boosters[0].num_trees() if boosters else 0, _STRIDE):
+        for column, booster in enumerate(boosters):
+            raw[:, column] += booster.predict(features, raw_score=True, start_iteration=step, num_iteration=_STRIDE)
+        losses.append(row_entropy(scores, sigmoid(raw)))
+    return np.array(losses)
+
+
+def flatten(boosters: Sequence[Any], *, common: Sequence[Any] = ()) -> Forest:
+    """The trees of one LightGBM booster per arm, after those that all arms have in common, as flat arrays."""
     nodes, roots, arms, depth = Nodes(), [], [], 0
-    for arm, booster in enumerate(boosters):
+    for arm, booster in [*((ALL_ARMS, booster) for booster in common), *enumerate(boosters)]:
         for tree in booster.dump_model()["tree_info"]:
             root, levels = nodes.add(tree["tree_structure"])
             roots.append(root)

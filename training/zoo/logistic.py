@@ -120,8 +120,13 @@ def _path(parts: Sequence[tuple[Rotated, Reals, Reals]], candidates: Sequence[Pe
 
 def cross_entropy(scores: Reals, quality: Reals) -> float:
     """Mean −[s·log q + (1 − s)·log(1 − q)], nats; scores may be soft."""
+    return float(row_entropy(scores, quality).mean())
+
+
+def row_entropy(scores: Reals, quality: Reals) -> Reals:
+    """The same for each row, shape (n,)."""
     q = np.clip(quality, _EDGE, 1.0 - _EDGE)
-    return float(-(scores * np.log(q) + (1.0 - scores) * np.log1p(-q)).mean())
+    return np.asarray(-(scores * np.log(q) + (1.0 - scores) * np.log1p(-q)).mean(axis=1))
 
 
 def _split(values: Reals) -> tuple[Reals, Reals]:

@@ -7,7 +7,7 @@ from policies.features import FEATURE_NAMES
 from policies.zoo.basis import CLIP, Basis
 from policies.zoo.blend import MEMBERS, BlendModel
 from policies.zoo.cluster import ClusterModel
-from policies.zoo.gbdt import Forest, GbdtModel
+from policies.zoo.gbdt import ALL_ARMS, Forest, GbdtModel
 from policies.zoo.guard import Guard
 from policies.zoo.knn import KnnModel, kernel
 from policies.zoo.logistic import LogisticModel
@@ -102,6 +102,11 @@ def forest(**changed: np.ndarray) -> Forest:
 def test_a_tree_is_walked_to_its_leaf_and_a_bound_goes_left() -> None:
     features = np.array([[0.5, 0.0], [0.5, 0.1], [0.6, 0.0]])
     assert forest().sums(features, n_arms=3).tolist() == [[-1, 1, 0], [-1, 2, 0], [-1, 3, 0]]
+
+
+def test_a_tree_that_arms_have_in_common_counts_for_each() -> None:
+    shared = forest(arms=np.array([ALL_ARMS, 0], np.int32))
+    assert shared.sums(np.array([[0.6, 0.0]]), n_arms=2).tolist() == [[2.0, 3.0]]
 
 
 def test_trees_add_to_the_log_odds() -> None:

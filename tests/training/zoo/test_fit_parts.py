@@ -27,9 +27,12 @@ def test_the_forest_in_numpy_is_lightgbms_own() -> None:
     features = rng.normal(size=(800, 12))
     chance = 1 / (1 + np.exp(-features[:, :1] * 2 + features[:, 1:2] * features[:, 2:3]))
     scores = np.hstack([rng.random((800, 1)) < chance, chance])  # hard labels, and soft ones
-    boosters = boost(features[:500], scores[:500], n_trees=30, seed=0)
-    ours = flatten(boosters).sums(features, n_arms=2)
-    theirs = np.column_stack([booster.predict(features, raw_score=True) for booster in boosters])
+    level, starts = scores.mean(axis=1, keepdims=True), np.zeros(2)
+    own = boost(features[:500], scores[:500], starts, n_trees=30, seed=0)
+    common = boost(features[:500], level[:500], np.zeros(1), n_trees=9, seed=0)
+    ours = flatten(own, common=common).sums(features, n_arms=2)
+    shared = common[0].predict(features, raw_score=True)
+    theirs = np.column_stack([booster.predict(features, raw_score=True) + shared for booster in own])
     assert ours == pytest.approx(theirs, abs=1e-6)
     assert np.abs(ours).max() > 0.5  # they did learn something
 
