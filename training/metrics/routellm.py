@@ -81,4 +81,5 @@ def recovered_of_pool(hull: Curve, *, weak: tuple[float, float], strong: tuple[f
 
 
 def _least_share(share: Reals, gap: Reals, level: float) -> float:
-    return 100.0 * float(np.interp(level, gap, share)) if gap[-1] >= level else float("nan")
+    """In percent; 0 where a router that is cheaper than the cheapest arm is already good enough."""
+    return 100.0 * max(float(np.interp(level, gap, share)), 0.0) if gap[-1] >= level else float("nan")

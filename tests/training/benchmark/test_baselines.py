@@ -6,7 +6,7 @@ import pytest
 from policies.tables import OutcomeTable
 from training.contender import Sample
 from training.contenders.baselines import cheapest, domain_table, fixed, global_means, oracle, random
-from training.contenders.registry import FACTORIES, ContenderError, make_contender, names_of
+from training.contenders.registry import FACTORIES, ContenderError, make_contender, make_contenders, names_of
 from training.inputs import make_inputs
 from training.metrics.curve import choices
 
@@ -76,3 +76,8 @@ def test_a_name_whose_module_is_absent_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(FACTORIES, "ghost", "training.no_such_module:make")
     with pytest.raises(ContenderError, match=r"'ghost' cannot be built: no module 'training.no_such_module'"):
         make_contender("ghost")
+
+
+def test_policies_of_the_zoo_are_made_together_and_keep_their_place() -> None:
+    names = ("fixed", "knn", "linear", "blend", "oracle")
+    assert [each.name for each in make_contenders(names, encoder_id="hash-1")] == list(names)

@@ -76,3 +76,9 @@ def test_a_level_that_is_not_reached_has_no_call_share() -> None:
 def test_where_the_cheapest_arm_is_the_best_there_is_no_range() -> None:
     found = recovered_of_pool(Curve(np.array([1.0]), np.array([0.8])), weak=(1.0, 0.8), strong=(1.0, 0.8))
     assert np.isnan(found.apgr)
+
+
+def test_a_router_cheaper_than_the_cheapest_arm_needs_no_share_of_the_range() -> None:
+    found = recovered_of_pool(Curve(np.array([0.5]), np.array([0.7])), weak=(1.0, 0.4), strong=(5.0, 0.8))
+    assert found.apgr == pytest.approx(0.75)
+    assert found.cpt50 == 0.0
