@@ -66,7 +66,7 @@ def benchmark(
             robust=_robust(robustness, names_of(policy or ())),
         )
         result = _study(task, encoders) if encoders else _run(task, encoder=encoder, source=source)
-        written = _save(result, out=out, report=report and not encoders)
+        written = _save(result, out / ("encoders.json" if encoders else "result.json"), report=report and not encoders)
     except (BenchmarkError, ContenderError, EncoderError, PolicyError, PoolError, ReportError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem
@@ -103,19 +103,18 @@ def _study(task: Any, encoders: str) -> dict[str, Any]:
         return result
 
 
-def _save(result: dict[str, Any], *, out: Path, report: bool) -> list[Path]:
+def _save(result: dict[str, Any], file: Path, *, report: bool) -> list[Path]:
     import orjson
 
-    out.mkdir(parents=True, exist_ok=True)
-    file = out / "result.json"
-    fresh = file.with_name(".result.json.part")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.part")
     fresh.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     fresh.replace(file)
     if not report:
         return [file]
     from training.report.write import write_report
 
-    files = write_report(result, out)
+    files = write_report(result, file.parent)
     return [file, files.html, *files.pictures]
 
 
