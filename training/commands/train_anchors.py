@@ -46,6 +46,7 @@ def anchors(
     from policies.errors import PolicyError
     from policies.pools import PoolError
     from training.anchors.exam import AnchorError
+    from training.collect.errors import CollectError
 
     try:
         if outcomes is None:
@@ -58,7 +59,7 @@ def anchors(
             given = _needed(arm=arm, anchors=anchors_dir, artifact=artifact)
             usd, opened = (usd_in, usd_out), (encoder, source)
             result = _adopt(outcomes, out, given, usd=usd, descriptors=descriptors, encoder=opened)
-    except (AnchorError, EncoderError, PolicyError, PoolError) as problem:
+    except (AnchorError, CollectError, EncoderError, PolicyError, PoolError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem
     _show(result, as_json=as_json)
