@@ -51,6 +51,46 @@ def linear(
     typer.echo(f"wrote {out} ({result['version']}); serve it with policy: {{name: linear, artifact: {out}}}")
 
 
+@command.command()
+def encoder(
+    prompts: Annotated[Path, typer.Option(help="Prompts: .txt, .jsonl, .csv, .parquet, or a data directory.")],
+    out: Annotated[Path, typer.Option(help="Folder to write the encoder to.")],
+    teacher: Annotated[
+        str, typer.Option(help="minilm, minilm-fp32, a sentence-transformers folder or id, or a .npy matrix.")
+    ] = "minilm",
+    pools: Annotated[Path | None, typer.Option(help="JSON file of pools, for a data directory.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool of the data directory.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 4,
+    seed: Annotated[int, typer.Option(help="Seed of order and dropout.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fit the static encoder to a teacher's embeddings of your own prompts; no labels, seconds on one core."""
+    from policies.encoders.base import EncoderError
+    from policies.pools import PoolError
+    from training.encoder.fit_static import StaticSettings
+    from training.encoder.train_encoder import TrainEncoder, train_encoder
+    from training.encoder.weights import EncoderFitError
+
+    settings = StaticSettings(epochs=epochs, seed=seed)
+    task = TrainEncoder(prompts=prompts, out=out, teacher=teacher, pools_file=pools, pool=pool, settings=settings)
+    try:
+        with _progress() as tell:
+            result = train_encoder(task, progress=tell)
+    except ImportError as problem:
+        typer.echo(f"error: no module {problem.name!r}; run: pip install 'gearshift[encoder]'", err=True)
+        raise typer.Exit(1) from problem
+    except (EncoderError, EncoderFitError, PoolError) as problem:
+        typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(1) from problem
+    if as_json:
+        _print_json(result)
+        return
+    judged = result["held_out"]
+    told = f"cosine to the teacher on {judged['n']:.0f} prompts set aside: {judged['cosine']:.3f}"
+    typer.echo(f"{told} (distilled: {judged['cosine_distilled']:.3f})")
+    typer.echo(f"wrote {out} ({result['encoder_id']}); serve it with {result['serve']}")
+
+
 def _print_json(result: dict[str, Any]) -> None:
     import orjson
 

@@ -1,0 +1,136 @@
+"""The encoders that the study compares; each is fitted on one fold's training prompts alone and kept in a folder."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from policies.encoders.base import Encoder, Vectors
+from policies.encoders.load import load_encoder, prepare_encoder
+from training.embeddings import embed_prompts
+from training.encoder.bags import Floats, make_bags
+from training.encoder.finetune_minilm import FinetuneSettings, finetune
+from training.encoder.fit_outcomes import OutcomeSettings, blended_teacher, fit_on_outcomes
+from training.encoder.fit_static import StaticSettings, fit_static
+from training.encoder.weights import distilled
+
+Reals = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+REFERENCE = "minilm"
+ENCODERS: tuple[str, ...] = (
+    "lexical",
+    "static",
+    "static-fitted",
+    "static-outcomes",
+    "static-blended",
+    "minilm",
+    "minilm-fp32",
+    "minilm-finetuned",
+)
+FINETUNE_PROMPTS = 3_000
+ONE_FOLD = {
+    "minilm-finetuned": f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
+    "fine-tuning costs about 0.1 s of a core per prompt"
+}
+_FITTING = ("bags", "weights", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
+
+
+class NoEncoder:
+    """Gives every text the same vector: what routers do with lexical features alone."""
+
+    encoder_id, name, dim = "lexical-000000000000", "lexical", 8
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """The first unit vector for each text, shape (len(texts), 8)."""
+        return np.tile(np.eye(1, self.dim, dtype=np.float32), (len(texts), 1))
+
+
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """What an encoder may be fitted on: one fold's training prompts and their outcomes.
+
+    Attributes:
+        scores: Shape (n, m).
+        folder: Where fitted encoders are kept, one folder for each fit.
+    """
+
+    prompts: tuple[str, ...]
+    scores: Reals
+    folder: Path
+    seed: int
+
+    def key(self) -> str:
+        """Hash of everything that decides a fit, the code of the fitting included."""
+        digest = hashlib.sha256(f"{self.seed} {FINETUNE_PROMPTS}".encode() + self.scores.tobytes())
+        for prompt in self.prompts:
+            digest.update(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest())
+        for name in _FITTING:
+            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def encoder_for(name: str, fold: FoldData, *, progress: Progress) -> tuple[Encoder, dict[str, Any]]:
+    """The encoder, fitted or taken from an earlier run, with ``fit_s``.
+
+    Raises:
+        EncoderError: Weights that it needs are missing.
+    """
+    if name == "lexical":
+        return NoEncoder(), {"fit_s": 0.0}
+    if name in ("static", "minilm", "minilm-fp32"):
+        prepare_encoder(name)
+        return load_encoder(name), {"fit_s": 0.0}
+    place = fold.folder / f"{name}-{fold.key()}"
+    facts = place.with_suffix(".json")
+    if not facts.is_file():
+        teacher = teacher_of(fold.prompts, progress=progress)
+        start = perf_counter()
+        made = _finetune(fold, place, teacher, progress) if name == "minilm-finetuned" else None
+        made = made or _fit_static(name, fold, place, teacher, progress)
+        facts.write_bytes(orjson.dumps(made | {"fit_s": perf_counter() - start}))
+    kind = "minilm" if name == "minilm-finetuned" else "static"
+    prepare_encoder(kind, source=str(place))
+    return load_encoder(kind, source=str(place)), orjson.loads(facts.read_bytes())
+
+
+def teacher_of(prompts: Sequence[str], *, progress: Progress) -> Floats:
+    """The reference encoder's embeddings, from the cache where they are ready."""
+    prepare_encoder(REFERENCE)
+    ready = [0]
+
+    def tell(n: int) -> None:
+        ready[0] += n
+        progress("embedding with the teacher", ready[0], len(prompts))
+
+    return embed_prompts(load_encoder(REFERENCE), prompts, progress=tell)
+
+
+def _fit_static(name: str, fold: FoldData, place: Path, teacher: Floats, progress: Progress) -> dict[str, Any]:
+    start, settings = distilled(), StaticSettings(seed=fold.seed)
+    bags = make_bags(fold.prompts, start.tokenizer_json, start.bounds)
+    recipe: dict[str, Any] = {"teacher": REFERENCE, "n_prompts": len(bags), "settings": settings.as_dict()}
+    target = teacher
+    if name == "static-blended":
+        target = blended_teacher(teacher, np.hstack([teacher, start.embed(bags)]), fold.scores, seed=fold.seed)
+    weights = fit_static(bags, target, start, settings, progress=progress).weights
+    if name == "static-outcomes":
+        outcomes = OutcomeSettings(seed=fold.seed)
+        weights = fit_on_outcomes(bags, teacher, fold.scores, weights, outcomes, progress=progress).weights
+        recipe["outcomes"] = outcomes.as_dict()
+    weights.save(place, recipe=recipe)
+    return recipe
+
+
+def _finetune(fold: FoldData, place: Path, teacher: Floats, progress: Progress) -> dict[str, Any]:
+    some = np.sort(np.random.default_rng(fold.seed).permutation(len(fold.prompts))[:FINETUNE_PROMPTS])
+    settings = FinetuneSettings(seed=fold.seed)
+    prompts = [fold.prompts[row] for row in some]
+    finetune(prompts, fold.scores[some], teacher[some], place, settings, progress=progress)
+    return {"n_prompts": len(some), "settings": settings.as_dict()}

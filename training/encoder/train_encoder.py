@@ -1,0 +1,131 @@
+"""The whole way from prompts to a static encoder: read, embed with the teacher, judge on a tenth, fit, save."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from policies.encoders.cache import MANIFEST
+from policies.encoders.load import BUILT_IN, load_encoder, prepare_encoder
+from policies.encoders.static import TABLE
+from training.embeddings import embed_prompts
+from training.encoder.bags import Bags, Floats, make_bags
+from training.encoder.fit_static import StaticSettings, checked_target, first_map, fit_static, mean_cosine
+from training.encoder.prompts import read_prompts
+from training.encoder.weights import EncoderFitError, StaticWeights, distilled
+
+Progress = Callable[[str, int, int], None]
+_ASIDE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainEncoder:
+    """What to fit to, and where to.
+
+    Attributes:
+        prompts: As for ``read_prompts``.
+        teacher: ``minilm``, ``minilm-fp32``, a folder or hub id of a sentence-transformers model, or a ``.npy`` matrix
+            with one row for each prompt, as ``read_prompts`` gives them.
+    """
+
+    prompts: Path
+    out: Path
+    teacher: str = "minilm"
+    pools_file: Path | None = None
+    pool: str | None = None
+    settings: StaticSettings = field(default_factory=StaticSettings)
+
+
+def train_encoder(task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
+    """Run the task and write the encoder; returns a summary of plain JSON values.
+
+    The summary's cosines come from a fit without a tenth of the prompts; what is saved is fitted on all of them.
+
+    Raises:
+        EncoderFitError: Too few prompts, prompts without text, a matrix of another size, or ``out`` holds something
+            that is no static encoder.
+        EncoderError: The teacher cannot be opened.
+        PoolError: The pool cannot be read.
+    """
+    _check_out(task.out)
+    prompts = read_prompts(task.prompts, pools_file=task.pools_file, pool=task.pool)
+    teacher = teacher_embeddings(task.teacher, prompts, progress=progress)
+    started, start = perf_counter(), distilled()
+    bags = make_bags(prompts, start.tokenizer_json, start.bounds)
+    judged = held_out_cosines(bags, teacher, start, task.settings, progress=progress)
+    fit = fit_static(bags, teacher, start, task.settings, progress=progress)
+    recipe = {"teacher": Path(task.teacher).name, "n_prompts": len(bags), "settings": task.settings.as_dict()}
+    encoder_id = fit.weights.save(task.out, recipe=recipe | {"held_out": judged})
+    return {
+        "encoder": str(task.out),
+        "encoder_id": encoder_id,
+        "n_prompts": len(bags),
+        "dim": int(teacher.shape[1]),
+        "held_out": judged,
+        "losses": list(fit.losses),
+        "seconds": perf_counter() - started,
+        "serve": f"encoder: {{name: static, source: {task.out}}}",
+    }
+
+
+def teacher_embeddings(name: str, prompts: Sequence[str], *, progress: Progress) -> Floats:
+    """The teacher's embeddings, shape (n, dim); kept on disk by text, so a second run embeds nothing.
+
+    Raises:
+        EncoderFitError: A matrix cannot be read or has another number of rows.
+        EncoderError: The encoder cannot be opened.
+    """
+    if name.endswith(".npy"):
+        return _matrix(Path(name), len(prompts))
+    known, source = (name, None) if name in BUILT_IN else ("sentence-transformers", name)
+    prepare_encoder(known, source=source)
+    ready = [0]
+
+    def tell(n: int) -> None:
+        ready[0] += n
+        progress("embedding with the teacher", ready[0], len(prompts))
+
+    return embed_prompts(load_encoder(known, source=source), prompts, progress=tell)
+
+
+def _matrix(file: Path, n_prompts: int) -> Floats:
+    try:
+        matrix = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as problem:
+        raise EncoderFitError(f"{file}: not readable as a numpy matrix ({type(problem).__name__})") from problem
+    if matrix.ndim != 2 or len(matrix) != n_prompts:
+        raise EncoderFitError(f"{file}: shape {matrix.shape} for {n_prompts} distinct prompts; give a row for each")
+    return np.asarray(matrix, np.float32)
+
+
+def held_out_cosines(
+    bags: Bags, teacher: Floats, start: StaticWeights, settings: StaticSettings, *, progress: Progress
+) -> dict[str, float]:
+    """Mean cosine to the teacher on a tenth of the prompts, by a fit on the rest.
+
+    ``distilled`` is that of the start under the best linear map from the same rest, so that both live in one space.
+    """
+    aside = np.random.default_rng(settings.seed).permutation(len(bags)) < max(1, round(_ASIDE * len(bags)))
+    used, unseen = bags.pick(np.flatnonzero(~aside)), bags.pick(np.flatnonzero(aside))
+    mapped = mapped_start(used, teacher[~aside], start)
+    fitted = fit_static(used, teacher[~aside], start, settings, progress=progress).weights
+    return {
+        "n": float(aside.sum()),
+        "cosine": mean_cosine(fitted.embed(unseen), teacher[aside]),
+        "cosine_distilled": mean_cosine(mapped.embed(unseen), teacher[aside]),
+    }
+
+
+def mapped_start(bags: Bags, teacher: Floats, start: StaticWeights) -> StaticWeights:
+    """The start with the linear map that fits the teacher best and its token vectors as they are."""
+    return replace(start, map_to_dim=first_map(bags, checked_target(bags, teacher), start))
+
+
+def _check_out(out: Path) -> None:
+    if out.is_file():
+        raise EncoderFitError(f"{out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not ((out / TABLE).is_file() and (out / MANIFEST).is_file()):
+        raise EncoderFitError(f"{out} holds something that is no static encoder; name a new or an empty folder")
