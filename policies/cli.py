@@ -21,8 +21,9 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("router.commands.log:command", "Read the log of decisions and outcomes: tail, export"),
     "replay": ("router.commands.replay:command", "Drive recorded prompts through a gateway and post their scores"),
     "train": ("training.commands.train:command", "Fit a policy or an encoder"),
-    "collect": ("training.commands.collect:command", "Run every arm on your own prompts under a USD cap, and grade"),
     "benchmark": ("training.commands.benchmark:command", "Compare policies on recorded outcomes, with intervals"),
+    "report": ("training.commands.report:command", "Render a stored benchmark result as a page with pictures"),
+    "collect": ("training.commands.collect:command", "Run every arm on your own prompts under a USD cap, and grade"),
 }
 
 

@@ -17,6 +17,7 @@ __all__ = ["ArtifactError", "DeclaredPolicy", "PolicyError", "PolicyMismatch", "
 
 GROUP = "gearshift.policies"
 BUILT_IN = {
+    "default": "policies.zoo.default:DefaultPolicy",
     "static": "policies.zoo.static:StaticPolicy",
     "uniform": "policies.zoo.uniform:UniformPolicy",
     "rules": "policies.zoo.rules:RulesPolicy",

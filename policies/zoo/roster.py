@@ -44,7 +44,10 @@ class Roster:
 
     def quality(self, embeddings: Floats, lexical: Floats) -> Reals:
         """Expected score, shape (n, m)."""
-        trained = self.base.quality(embeddings, lexical)
+        return self.enrol(self.base.quality(embeddings, lexical))
+
+    def enrol(self, trained: Reals) -> Reals:
+        """The base's expected scores, shape (n, m of the base), as those of the present arms, shape (n, m)."""
         quality = trained[:, np.maximum(self.columns, 0)]
         joined = self.columns == NEWCOMER
         if joined.any():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from policies.predictions import Reals
 from policies.zoo.basis import Basis, Floats, Tensors, check_shapes
+from policies.zoo.landmark_basis import LandmarkBasis
 
 _PARTS = ("weights", "means", "centre", "smear", "log_max", "input_ratio", "latency")
 
@@ -45,7 +46,7 @@ class TokenModel:
         latency: Seconds to the first token and per output token, NaN where no time was recorded, shape (m, 2).
     """
 
-    basis: Basis
+    basis: Basis | LandmarkBasis
     weights: Reals
     means: Reals
     centre: Reals
@@ -65,7 +66,11 @@ class TokenModel:
 
     def spending(self, embeddings: Floats, lexical: Floats, *, kept: Reals) -> Spending:
         """Expect ``embeddings`` (n, dim) and ``lexical`` (n, n_lexical); ``kept`` (n,) shrinks to the means below 1."""
-        shifts = (self.basis(embeddings, lexical) - self.centre) @ self.weights
+        return self.spending_of(self.basis(embeddings, lexical), kept=kept)
+
+    def spending_of(self, features: Reals, *, kept: Reals) -> Spending:
+        """The same of queries whose outputs of the basis, shape (n, n_outputs), are known."""
+        shifts = (features - self.centre) @ self.weights
         return self._spending(self.means + shifts * kept[:, None])
 
     def nothing_known(self) -> Spending:
@@ -91,7 +96,8 @@ class TokenModel:
             KeyError: A part is missing.
             ValueError: The shapes do not belong together.
         """
-        basis = Basis.from_tensors(tensors, "tokens.basis")
+        kind = LandmarkBasis if "tokens.basis.landmarks" in tensors else Basis
+        basis = kind.from_tensors(tensors, "tokens.basis")
         model = cls(basis, *(tensors[f"tokens.{part}"].astype(np.float64) for part in _PARTS))
         m, d = model.n_arms, basis.n_outputs
         wanted = ((d, 2 * m), (2 * m,), (d,), (2 * m,), (2 * m,), (m,), (m, 2))

@@ -41,7 +41,7 @@ def fit_tokens(inputs: Inputs, *, seed: int, seconds: Reals | None = None) -> To
         smear=np.exp(residual).mean(axis=0),
         log_max=targets.max(axis=0),
         input_ratio=inputs.input_ratio,
-        latency=np.full((n_arms, 2), np.nan) if seconds is None else _latency(inputs, seconds),
+        latency=np.full((n_arms, 2), np.nan) if seconds is None else fit_latency(inputs, seconds),
     )
 
 
@@ -60,7 +60,7 @@ def _penalty(
     return penalties[int(losses.argmin())]
 
 
-def _latency(inputs: Inputs, seconds: Reals) -> Reals:
+def fit_latency(inputs: Inputs, seconds: Reals) -> Reals:
     """Seconds to the first token and per output token of each arm, both ≥ 0, shape (m, 2); NaN for an untimed one."""
     from scipy.optimize import nnls
 

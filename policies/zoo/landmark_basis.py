@@ -1,0 +1,132 @@
+"""Features that a line can be as curved on as a table of neighbours: closeness to landmark queries, and lexical ones.
+
+An embedding is projected to at most 64 directions and compared with landmarks by an RBF kernel, so that ridge on these
+features is kernel ridge regression with Nyström landmarks (Williams and Seeger, 2001); far from all of them it says
+nothing. The landmarks also tell how far a query is from everything known, and which cell of queries it belongs to.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.features import FEATURE_NAMES
+from policies.predictions import Reals
+from policies.zoo.basis import CLIP, Floats, Tensors, check_shapes
+
+_PARTS = ("centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "numbers")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """n queries seen from the landmarks.
+
+    Attributes:
+        features: Kernel values, then lexical features, shape (n, n_outputs).
+        distance: To the nearest landmark, in the full space, shape (n,).
+        nearest: Index of that landmark, shape (n,).
+    """
+
+    features: Reals
+    distance: Reals
+    nearest: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkBasis:
+    """Embedding (dim,) and lexical features (n_lexical,) -> n_landmarks + n_lexical numbers, in float64.
+
+    Attributes:
+        centre: Mean training embedding, shape (dim,).
+        projection: Orthonormal columns, shape (dim, k), k ≤ 64.
+        landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
+        lexical_mean / lexical_sd: Of the training queries, shape (n_lexical,).
+        numbers: γ of the kernel exp(−γ·distance²); output of a lexical feature one standard deviation off; shape (2,).
+    """
+
+    centre: Reals
+    projection: Reals
+    landmarks: Reals
+    lexical_mean: Reals
+    lexical_sd: Reals
+    numbers: Reals
+    squares: Reals = field(init=False)  # of the landmarks; read for every query
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "squares", np.einsum("ij,ij->i", self.landmarks, self.landmarks))
+
+    @property
+    def dim(self) -> int:
+        """Length of the embeddings it reads."""
+        return int(self.centre.shape[0])
+
+    @property
+    def n_landmarks(self) -> int:
+        return int(self.landmarks.shape[0])
+
+    @property
+    def n_outputs(self) -> int:
+        return int(self.landmarks.shape[0] + self.lexical_mean.shape[0])
+
+    def __call__(self, embeddings: Floats, lexical: Floats) -> Reals:
+        """Outputs of n queries, shape (n, n_outputs)."""
+        return self.look(embeddings, lexical).features
+
+    def look(self, embeddings: Floats, lexical: Floats) -> Look:
+        """Outputs with the distances they came from."""
+        centred = embeddings - self.centre
+        projected = centred @ self.projection
+        length = np.einsum("ij,ij->i", projected, projected)
+        squared = projected @ self.landmarks.T
+        squared *= -2.0
+        squared += self.squares
+        squared += length[:, None]
+        np.maximum(squared, 0.0, out=squared)
+        nearest = squared.argmin(axis=1)
+        # What the projection drops also tells strangers apart; landmarks are means, which have little of it.
+        dropped = np.maximum(np.einsum("ij,ij->i", centred, centred) - length, 0.0)
+        distance = np.sqrt(squared[np.arange(len(squared)), nearest] + dropped)
+        features = np.empty((len(squared), self.n_outputs))
+        m = self.n_landmarks
+        gamma, weight = self.numbers
+        squared *= -gamma
+        np.exp(squared, out=features[:, :m])
+        standard = (lexical - self.lexical_mean) / self.lexical_sd
+        np.multiply(np.minimum(np.maximum(standard, -CLIP), CLIP), weight, out=features[:, m:])
+        return Look(features, distance, nearest)
+
+    def tensors(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """As float32 arrays named ``<prefix>.<part>``, for an artifact."""
+        return {f"{prefix}.{part}": getattr(self, part).astype(np.float32) for part in _PARTS}
+
+    @classmethod
+    def from_tensors(cls, tensors: Tensors, prefix: str) -> "LandmarkBasis":
+        """The inverse of ``tensors``.
+
+        Raises:
+            KeyError: A part is missing.
+            ValueError: The shapes do not belong together, or a scale is not positive.
+        """
+        basis = cls(*(tensors[f"{prefix}.{part}"].astype(np.float64) for part in _PARTS))
+        n_lexical, k = len(FEATURE_NAMES), basis.projection.shape[-1]
+        wanted = {
+            "centre": (basis.projection.shape[0],),
+            "projection": (basis.centre.shape[0], k),
+            "landmarks": (max(len(basis.landmarks), 1), k),
+            "lexical_mean": (n_lexical,),
+            "lexical_sd": (n_lexical,),
+            "numbers": (2,),
+        }
+        check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
+        if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
+            raise ValueError(f"{prefix}.numbers and {prefix}.lexical_sd must hold positive scales")
+        return basis
+
+    @classmethod
+    def example(cls, *, dim: int) -> "LandmarkBasis":
+        """Six random landmarks in two directions."""
+        n_lexical = len(FEATURE_NAMES)
+        landmarks = np.random.default_rng(6).normal(scale=0.3, size=(6, 2))
+        zeros, ones = np.zeros(n_lexical), np.ones(n_lexical)
+        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, np.array([2.0, 0.05]))

@@ -1,0 +1,1 @@
+"""The default policy: a teacher blended, calibrated and shrunk on held-out rows, distilled into what serves."""

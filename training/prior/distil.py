@@ -1,0 +1,162 @@
+"""Distils the teachers into what serves: one ridge on landmark features for quality, tokens and USD.
+
+The targets are the teachers' held-out predictions of the training rows, so that the student learns what the teacher
+knows of queries it has not seen, and not what it remembers. Left out: unlabelled queries beyond the training rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.zoo.default import DefaultPolicy, DistilledModel
+from policies.zoo.feature_map import FeatureMap
+from policies.zoo.guard import Guard
+from policies.zoo.landmark_basis import LandmarkBasis
+from policies.zoo.offsets import Offsets
+from policies.zoo.quality import Levels
+from policies.zoo.tokens import TokenModel
+from training.inputs import Inputs, Reals
+from training.landmarks import fit_map, k_means, whitener
+from training.linear import ridge_path
+from training.zoo.guard import FADE, FAR, NEAR
+from training.zoo.task import FitTask, folds_of
+from training.zoo.tokens import fit_latency
+
+_N_HELD = 4  # one part of these many sets the guard's bounds
+
+
+@dataclass(frozen=True, slots=True)
+class DistilSettings:
+    """Size and smoothness of what serves.
+
+    Attributes:
+        n_dims: Directions an embedding is projected to.
+        n_landmarks: At most; a small table gets one per ``rows_per_landmark`` rows.
+        lexical_share: Norm that all lexical features together have at one standard deviation each; the kernel's is 1.
+        sharpness: γ × mean squared length of the projected embeddings.
+        penalty: Of the ridge; small, because the targets are smooth already.
+        n_cells: Cells of the online offsets.
+    """
+
+    n_dims: int = 64
+    n_landmarks: int = 512
+    rows_per_landmark: int = 4
+    lexical_share: float = 0.5
+    sharpness: float = 2.0
+    penalty: float = 0.3
+    n_cells: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What the teachers say of the training rows, each by fits that had not seen the row; all (n, m)."""
+
+    quality: Reals
+    tokens: Reals
+    usd: Reals
+
+
+def distil(task: FitTask, lessons: Lessons, *, settings: DistilSettings, seconds: Reals | None = None) -> DefaultPolicy:
+    """The policy that serves, at full precision; ``seconds`` are recorded times, shape (n, m), NaN where none."""
+    inputs, names = task.inputs, [arm.name for arm in task.arms]
+    feature_map = _map_of(inputs, settings, seed=task.seed)
+    basis, whitening = _basis_of(feature_map), whitener(feature_map)
+    look = basis.look(inputs.embeddings, inputs.lexical)
+    logs = np.log(np.hstack([lessons.tokens, np.maximum(lessons.usd, 1e-12)]))
+    targets = np.hstack([lessons.quality, logs])
+    weights = whitening @ ridge_path(look.features @ whitening, targets, [settings.penalty])[0]
+    centre, means, m = look.features.mean(axis=0), targets.mean(axis=0), len(names)
+    mass = np.bincount(look.nearest, minlength=basis.n_landmarks).astype(np.float64)
+    fitted_logs = means[m:] + (look.features - centre) @ weights[:, m:]
+    residual = inputs.scores - lessons.quality
+    noise_sd = np.maximum(np.sqrt((residual**2).mean(axis=0)), 1e-3)
+    tokens = TokenModel(
+        basis=basis,
+        weights=weights[:, m:],
+        means=means[m:],
+        centre=centre,
+        smear=np.exp(logs).mean(axis=0) / np.exp(fitted_logs).mean(axis=0),
+        log_max=logs.max(axis=0) + np.log(2.0),
+        input_ratio=inputs.input_ratio,
+        latency=np.full((m, 2), np.nan) if seconds is None else fit_latency(inputs, seconds),
+    )
+    return DefaultPolicy(
+        DistilledModel(basis, weights[:, :m], centre, means[:m], mass),
+        tokens,
+        _guard(inputs, basis, settings, seed=task.seed),
+        Levels(inputs.scores.mean(axis=0), inputs.scores.std(axis=0), noise_sd),
+        arms=names,
+        encoder_id=task.encoder_id,
+        offsets=_offsets(basis, look.nearest, residual, noise_sd, settings, seed=task.seed),
+    )
+
+
+def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMap:
+    return fit_map(
+        inputs.embeddings,
+        inputs.lexical,
+        n_dims=min(settings.n_dims, inputs.embeddings.shape[1]),
+        n_landmarks=max(1, min(settings.n_landmarks, len(inputs) // settings.rows_per_landmark)),
+        lexical_share=settings.lexical_share,
+        sharpness=settings.sharpness,
+        seed=seed,
+    )
+
+
+def _basis_of(feature_map: FeatureMap) -> LandmarkBasis:
+    return LandmarkBasis(
+        centre=feature_map.centre.astype(np.float64),
+        projection=feature_map.projection.astype(np.float64),
+        landmarks=feature_map.landmarks.astype(np.float64),
+        lexical_mean=feature_map.lexical_mean.astype(np.float64),
+        lexical_sd=feature_map.lexical_sd.astype(np.float64),
+        numbers=np.array([feature_map.gamma, feature_map.lexical_weight]),
+    )
+
+
+def _guard(inputs: Inputs, basis: LandmarkBasis, settings: DistilSettings, *, seed: int) -> Guard:
+    """Bounds from rows that the landmarks of the others had not seen, as ``training.zoo.guard`` sets them."""
+    held = folds_of(len(inputs), _N_HELD, seed=seed) == 0
+    judged, unseen = (inputs, inputs) if held.all() or not held.any() else (inputs.rows(~held), inputs.rows(held))
+    other = _basis_of(_map_of(judged, settings, seed=seed))
+    near, fade, far = np.percentile(other.look(unseen.embeddings, unseen.lexical).distance, [NEAR, FADE, FAR])
+    bounds = np.array([near, max(fade, near + 1e-6), max(far, near + 1e-6)])
+    return Guard(basis.centre, basis.projection, basis.landmarks, bounds)
+
+
+def _offsets(
+    basis: LandmarkBasis,
+    nearest: NDArray[np.intp],
+    residual: Reals,
+    noise_sd: Reals,
+    settings: DistilSettings,
+    *,
+    seed: int,
+) -> Offsets:
+    """Nothing seen; how far cells may differ is what the held-out residuals show beyond their noise."""
+    centres = k_means(basis.landmarks, max(1, min(settings.n_cells, basis.n_landmarks // 4)), seed=seed)
+    apart = (centres**2).sum(axis=1) - 2.0 * basis.landmarks @ centres.T
+    cells = apart.argmin(axis=1).astype(np.int32)
+    return Offsets.fresh(cells, prior_sd=between_cells_sd(cells[nearest], residual, noise_sd), noise_sd=noise_sd)
+
+
+def between_cells_sd(cell: NDArray[np.int32], residual: Reals, noise_sd: Reals) -> Reals:
+    """Standard deviation of each arm's offset between cells, shape (m,), by the method of moments.
+
+    Args:
+        cell: Of each row, shape (n,).
+        residual: Score − prediction, shape (n, m).
+
+    Source: the between-groups variance of DerSimonian and Laird (1986), floored at 0.01.
+    """
+    counts = np.bincount(cell)
+    present = counts > 0
+    sums = np.stack([np.bincount(cell, weights=column) for column in residual.T], axis=1)[present]
+    weights = counts[present][:, None]
+    means = sums / weights
+    centre = (weights * means).sum(axis=0) / weights.sum()
+    spread = (weights * (means - centre) ** 2).sum(axis=0)
+    freed = float(weights.sum() - (weights**2).sum() / weights.sum())
+    between = (spread - (len(weights) - 1) * noise_sd**2) / max(freed, 1.0)
+    return np.asarray(np.sqrt(np.maximum(between, 0.01**2)))
