@@ -60,19 +60,24 @@ def encoder(
     ] = "minilm",
     pools: Annotated[Path | None, typer.Option(help="JSON file of pools, for a data directory.")] = None,
     pool: Annotated[str | None, typer.Option(help="Pool of the data directory.")] = None,
+    outcomes: Annotated[bool, typer.Option(help="Fine-tune on the pool's outcomes after that.")] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 4,
     seed: Annotated[int, typer.Option(help="Seed of order and dropout.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Fit the static encoder to a teacher's embeddings of your own prompts; no labels, seconds on one core."""
+    """Fit the static encoder to a teacher's embeddings of your own prompts; labels only by --outcomes."""
     from policies.encoders.base import EncoderError
     from policies.pools import PoolError
+    from training.encoder.fit_outcomes import OutcomeSettings
     from training.encoder.fit_static import StaticSettings
     from training.encoder.train_encoder import TrainEncoder, train_encoder
     from training.encoder.weights import EncoderFitError
 
     settings = StaticSettings(epochs=epochs, seed=seed)
-    task = TrainEncoder(prompts=prompts, out=out, teacher=teacher, pools_file=pools, pool=pool, settings=settings)
+    task = TrainEncoder(
+        prompts=prompts, out=out, teacher=teacher, pools_file=pools, pool=pool, settings=settings,
+        outcomes=OutcomeSettings(seed=seed) if outcomes else None,
+    )  # fmt: skip
     try:
         with _progress() as tell:
             result = train_encoder(task, progress=tell)

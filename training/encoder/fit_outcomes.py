@@ -42,7 +42,7 @@ class OutcomeSettings:
     batch: int = 128
     learning_rate: float = 1e-3
     token_dropout: float = 0.1
-    outcome_weight: float = 0.5
+    outcome_weight: float = 1.0
     pairwise_weight: float = 1.0
     aside: float = 0.1
     seed: int = 0

@@ -11,8 +11,10 @@ import numpy as np
 from policies.encoders.cache import MANIFEST
 from policies.encoders.load import BUILT_IN, load_encoder, prepare_encoder
 from policies.encoders.static import TABLE
+from policies.tables import load_pool
 from training.embeddings import embed_prompts
 from training.encoder.bags import Bags, Floats, make_bags
+from training.encoder.fit_outcomes import OutcomeSettings, Reals, fit_on_outcomes
 from training.encoder.fit_static import StaticSettings, checked_target, first_map, fit_static, mean_cosine
 from training.encoder.prompts import read_prompts
 from training.encoder.weights import EncoderFitError, StaticWeights, distilled
@@ -29,6 +31,7 @@ class TrainEncoder:
         prompts: As for ``read_prompts``.
         teacher: ``minilm``, ``minilm-fp32``, a folder or hub id of a sentence-transformers model, or a ``.npy`` matrix
             with one row for each prompt, as ``read_prompts`` gives them.
+        outcomes: Fine-tune on the pool's outcomes afterwards; None: no outcome is looked at.
     """
 
     prompts: Path
@@ -37,6 +40,7 @@ class TrainEncoder:
     pools_file: Path | None = None
     pool: str | None = None
     settings: StaticSettings = field(default_factory=StaticSettings)
+    outcomes: OutcomeSettings | None = None
 
 
 def train_encoder(task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
@@ -51,14 +55,22 @@ def train_encoder(task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
         PoolError: The pool cannot be read.
     """
     _check_out(task.out)
+    scores: Reals | None = None
     prompts = read_prompts(task.prompts, pools_file=task.pools_file, pool=task.pool)
     teacher = teacher_embeddings(task.teacher, prompts, progress=progress)
+    if task.outcomes is not None:
+        scores = _mean_scores(task, prompts)
     started, start = perf_counter(), distilled()
     bags = make_bags(prompts, start.tokenizer_json, start.bounds)
     judged = held_out_cosines(bags, teacher, start, task.settings, progress=progress)
     fit = fit_static(bags, teacher, start, task.settings, progress=progress)
     recipe = {"teacher": Path(task.teacher).name, "n_prompts": len(bags), "settings": task.settings.as_dict()}
-    encoder_id = fit.weights.save(task.out, recipe=recipe | {"held_out": judged})
+    weights, tuning = fit.weights, dict[str, Any]()
+    if scores is not None and task.outcomes is not None:
+        tuned = fit_on_outcomes(bags, teacher, scores, weights, task.outcomes, progress=progress)
+        weights, recipe["outcomes"] = tuned.weights, task.outcomes.as_dict()
+        tuning = {"aside_losses": list(tuned.aside_losses)}
+    encoder_id = weights.save(task.out, recipe=recipe | {"held_out": judged})
     return {
         "encoder": str(task.out),
         "encoder_id": encoder_id,
@@ -66,9 +78,25 @@ def train_encoder(task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
         "dim": int(teacher.shape[1]),
         "held_out": judged,
         "losses": list(fit.losses),
+        **tuning,
         "seconds": perf_counter() - started,
         "serve": f"encoder: {{name: static, source: {task.out}}}",
     }
+
+
+def _mean_scores(task: TrainEncoder, prompts: Sequence[str]) -> Reals:
+    """Mean score of each arm on each distinct prompt of the pool, shape (n, m)."""
+    if task.pools_file is None or task.pool is None or not task.prompts.is_dir():
+        raise EncoderFitError("outcomes come from a pool; name a data directory, --pools and --pool")
+    table = load_pool(task.prompts, task.pools_file, task.pool)
+    row_of = {prompt: row for row, prompt in enumerate(prompts)}
+    sums, counts = np.zeros((len(prompts), len(table.arms))), np.zeros((len(prompts), 1))
+    for prompt, scores in zip(table.prompts, table.scores, strict=True):
+        row = row_of.get(prompt)
+        if row is not None:
+            sums[row], counts[row] = sums[row] + scores, counts[row] + 1.0
+    means: Reals = sums / counts
+    return means
 
 
 def teacher_embeddings(name: str, prompts: Sequence[str], *, progress: Progress) -> Floats:
@@ -111,7 +139,11 @@ def held_out_cosines(
     aside = np.random.default_rng(settings.seed).permutation(len(bags)) < max(1, round(_ASIDE * len(bags)))
     used, unseen = bags.pick(np.flatnonzero(~aside)), bags.pick(np.flatnonzero(aside))
     mapped = mapped_start(used, teacher[~aside], start)
-    fitted = fit_static(used, teacher[~aside], start, settings, progress=progress).weights
+
+    def tell(what: str, done: int, of: int) -> None:
+        progress("judging on a tenth", done, of)
+
+    fitted = fit_static(used, teacher[~aside], start, settings, progress=tell).weights
     return {
         "n": float(aside.sum()),
         "cosine": mean_cosine(fitted.embed(unseen), teacher[aside]),

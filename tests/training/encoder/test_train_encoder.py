@@ -129,3 +129,52 @@ def test_a_second_run_replaces_its_own_encoder_with_the_same_bytes(language, tmp
         assert code == 0, output
         found.append((out / "table.safetensors").read_bytes() + (out / "manifest.json").read_bytes())
     assert found[0] == found[1]
+
+
+def pool_of(folder: Path, language) -> tuple[Path, Path]:
+    """A data directory and a pools file: two arms of which one is right on even topics, the other on odd ones."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    ids, n = [f"q{i}" for i in range(len(language.prompts))], len(language.prompts)
+    (folder / "set").mkdir()
+    topics = [str(topic) for topic in language.topics]
+    pq.write_table(
+        pa.table({"query_id": ids, "prompt": list(language.prompts), "subject": topics, "benchmark": ["b"] * n}),
+        folder / "set" / "queries.parquet",
+    )
+    each = zip(ids, language.topics, strict=True)
+    rows = [(i, arm, float(topic % 2 == arm)) for i, topic in each for arm in (0, 1)]
+    columns = {
+        "query_id": [i for i, _, _ in rows], "model": [f"m{arm}" for _, arm, _ in rows],
+        "mode": ["instant"] * len(rows),
+        "variant": [""] * len(rows), "score": [score for _, _, score in rows], "prompt_tokens": [9] * len(rows),
+        "completion_tokens": [9] * len(rows), "token_source": ["api"] * len(rows), "cost_usd": [0.01] * len(rows),
+        "latency_s": [1.0] * len(rows),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), folder / "set" / "outcomes.parquet")
+    arms = [{"model": f"m{arm}", "mode": "instant", "usd_per_mtok": {"input": 1, "output": 1}} for arm in (0, 1)]
+    (folder / "pools.json").write_text(json.dumps({"two": {"set": "set", "domain": "subject", "arms": arms}}))
+    return folder, folder / "pools.json"
+
+
+@needs_minilm
+def test_outcomes_of_a_pool_are_learned_too(language, tmp_path: Path) -> None:
+    data, pools = pool_of(tmp_path, language)
+    prompts = tuple(dict.fromkeys(language.prompts))
+    np.save(tmp_path / "t.npy", language.teacher[[language.prompts.index(prompt) for prompt in prompts]])
+    arguments = ("--prompts", data, "--pools", pools, "--pool", "two", "--teacher", tmp_path / "t.npy", "--json")
+    code, output = run(*arguments, "--out", tmp_path / "out", "--outcomes")
+    assert code == 0, output
+    losses = json.loads(output[output.index("{") :])["aside_losses"]
+    assert min(losses) < 0.8 * losses[0]
+
+
+@needs_minilm
+def test_outcomes_without_a_pool_are_refused(language, tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", language.teacher)
+    file = write_prompts(tmp_path / "p.txt", tuple(f"{text} x{i}" for i, text in enumerate(language.prompts)))
+    code, output = run("--prompts", file, "--out", tmp_path / "out", "--teacher", tmp_path / "t.npy", "--outcomes")
+    assert code == 1
+    assert "outcomes come from a pool" in " ".join(output.split())
+    assert not (tmp_path / "out").exists()
