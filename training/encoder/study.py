@@ -44,6 +44,7 @@ class StudyTask(Protocol):
     policies: tuple[str, ...]
     split: str
     n_folds: int
+    n_seeds: int
     seed: int
     n_replicates: int
 
@@ -94,6 +95,7 @@ def run_study(
         "format": 1,
         "study": "encoders",
         "seed": task.seed,
+        "seeds": task.n_seeds,
         "split": name_of(task.split, n_folds=task.n_folds),
         "reference": REFERENCE,
         "pools": {pool: _pool(study, pool) for pool in pools},
@@ -119,15 +121,12 @@ def names_of(encoders: str) -> tuple[str, ...]:
 def _pool(study: _Study, pool: str) -> dict[str, Any]:
     task = study.task
     data = study.load(task.train, task.pools_file, pool)
-    parts = parts_of(data.table, task.split, n_folds=task.n_folds, seed=task.seed)
     facts: dict[str, dict[str, Any]] = {}
     judged: dict[str, dict[str, Judged]] = {router: {} for router in study.routers}
     for name in study.encoders:
-        used = parts[:1] if name in ONE_FOLD else parts
-        each = [_Fold(study, data, pool, name, part) for part in used]
+        each = _folds(study, data, pool, name)
         for index, fold in enumerate(each):
-            for router in study.routers:
-                fold.record(router)
+            fold.fit()
             study.progress(f"{pool}: {name}", index + 1, len(each))
         facts[name] = each[0].facts() | {"note": ONE_FOLD.get(name, "")}
         for router in study.routers:
@@ -140,6 +139,17 @@ def _pool(study: _Study, pool: str) -> dict[str, Any]:
     }
     routers = {router: _measured(study, data, judged[router]) for router in study.routers}
     return {"n_test": len(data.table), "best_single": best, "encoders": facts, "routers": routers}
+
+
+def _folds(study: _Study, data: PoolData, pool: str, name: str) -> "list[_Fold]":
+    """Every fold of every seed; the first of all for an encoder that is too dear for more."""
+    task = study.task
+    each = [
+        _Fold(study, data, name, part, seed=seed, pool=pool)
+        for seed in range(task.seed, task.seed + task.n_seeds)
+        for part in parts_of(data.table, task.split, n_folds=task.n_folds, seed=seed)
+    ]
+    return each[:1] if name in ONE_FOLD else each
 
 
 def _measured(study: _Study, data: PoolData, judged: dict[str, Judged]) -> dict[str, Any]:
@@ -155,12 +165,18 @@ def _measured(study: _Study, data: PoolData, judged: dict[str, Judged]) -> dict[
 class _Fold:
     """One encoder on one fold of one pool; the encoder is opened and the prompts embedded only when needed."""
 
-    def __init__(self, study: _Study, data: PoolData, pool: str, name: str, part: Part) -> None:
-        self.part = part
+    def __init__(self, study: _Study, data: PoolData, name: str, part: Part, *, seed: int, pool: str) -> None:
+        self.part, self.seed = part, seed
         self._study, self._data, self._pool, self._name = study, data, pool, name
         self._opened: tuple[Encoder, dict[str, Any]] | None = None
         self._samples: tuple[Sample, Sample] | None = None
         self._kept: dict[str, Record] = {}
+
+    def fit(self) -> None:
+        """Make every router's forecast, then let the embeddings go."""
+        for router in self._study.routers:
+            self.record(router)
+        self._samples = None
 
     def record(self, router: str) -> Record:
         """The router's forecast of the fold's test rows: kept, or fitted now."""
@@ -199,7 +215,7 @@ class _Fold:
         train = self._data.table.rows(self.part.train)
         folder = self._study.task.out / "encoders"
         folder.mkdir(parents=True, exist_ok=True)
-        return FoldData(train.prompts, train.scores, folder, self._study.task.seed)
+        return FoldData(train.prompts, train.scores, folder, self.seed)
 
     def _encoder(self) -> tuple[Encoder, dict[str, Any]]:
         if self._opened is None:
@@ -209,7 +225,7 @@ class _Fold:
     def _fit(self, router: str) -> Record:
         train, test = self._both()
         start = perf_counter()
-        fitted = self._study.make(router).fit(train, seed=self._study.task.seed)
+        fitted = self._study.make(router).fit(train, seed=self.seed)
         fit_s = perf_counter() - start
         unit = reference_usd(train.table.scores, train.table.usd)
         return record_of(fitted.forecast(test), reference_usd=unit, fit_s=fit_s)

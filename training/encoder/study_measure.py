@@ -38,17 +38,26 @@ class Judged:
 
 
 def judge(table: OutcomeTable, parts: Sequence[tuple[Part, Record]]) -> Judged:
-    """Put the folds of one encoder and one router together; they test disjoint rows."""
-    shape, multiples = table.scores.shape, lambda_multiples()
-    quality, rows = np.zeros(shape), np.zeros(len(table), dtype=np.bool_)
-    scores, usd = np.zeros((shape[0], len(multiples))), np.zeros((shape[0], len(multiples)))
+    """Put the folds of one encoder and one router together.
+
+    Args:
+        parts: (fold, record); the folds of one seed test disjoint rows, every seed the same rows, and what the
+            seeds brought on a row is averaged.
+    """
+    multiples, counts = lambda_multiples(), np.zeros(len(table))
+    quality = np.zeros(table.scores.shape)
+    scores, usd = np.zeros((len(table), len(multiples))), np.zeros((len(table), len(multiples)))
     for part, record in parts:
         truth = table.scores[part.test], table.usd[part.test]
         grid = multiples / record.facts["reference_usd"]
         played = play(record.forecast, grid, scores=truth[0], usd=truth[1])
-        rows |= part.test
-        quality[part.test], scores[part.test], usd[part.test] = record.forecast.quality, played.scores, played.usd
-    return Judged(rows, quality[rows], scores[rows], usd[rows])
+        counts[part.test] += 1.0
+        quality[part.test] += record.forecast.quality
+        scores[part.test] += played.scores
+        usd[part.test] += played.usd
+    rows = counts > 0.0
+    times = counts[rows, None]
+    return Judged(rows, quality[rows] / times, scores[rows] / times, usd[rows] / times)
 
 
 def measure(

@@ -6,6 +6,7 @@ from typing import Any
 
 PAGE, PICTURE = "encoders.md", "encoders.png"
 _METRIC = "save_97"
+_MARKERS = "osD^vP*X"
 _ABOUT = (
     "each encoder is fitted on the fold's training prompts alone, the routers on top are the same. Differences are to "
     "`{reference}` on the same queries, with paired 95 % intervals. R² is the share of the variance of scores "
@@ -26,7 +27,7 @@ def page(result: Mapping[str, Any]) -> str:
     lines = [
         "# Encoders compared on real routing",
         "",
-        f"{result['split']}, seed {result['seed']}; {_ABOUT.format(reference=result['reference'])}",
+        f"{result['split']}, {_seeds(result)}; {_ABOUT.format(reference=result['reference'])}",
         "",
         f"![Save@97 against microseconds per query]({PICTURE})",
     ]
@@ -35,6 +36,11 @@ def page(result: Mapping[str, Any]) -> str:
             lines += ["", f"## {pool}, router `{router}`", "", *table(facts, rows, reference=result["reference"])]
         lines += _notes(facts)
     return "\n".join(lines) + "\n"
+
+
+def _seeds(result: Mapping[str, Any]) -> str:
+    first, n_seeds = result["seed"], result["seeds"]
+    return f"seed {first}" if n_seeds == 1 else f"the mean of seeds {first} to {first + n_seeds - 1}"
 
 
 def table(facts: Mapping[str, Any], rows: Mapping[str, Any], *, reference: str) -> list[str]:
@@ -106,10 +112,10 @@ def _draw(axes: Any, facts: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
         value, (low, high) = row["save"]["97"], row["ci"][_METRIC] or (None, None)
         if value is None:
             continue
-        at = max(facts["encoders"][name]["query_us"]["30"], 0.1)
-        shade = f"C{index % 10}"
+        at, style = max(facts["encoders"][name]["query_us"]["30"], 0.1), {"color": f"C{index % 10}"}
         if low is not None:
-            axes.plot([at, at], [low, high], color=shade, linewidth=1.2)
-        axes.plot([at], [value], marker="o", color=shade)
-        axes.annotate(name, (at, value), xytext=(5, 3 - 9 * (index % 2)), textcoords="offset points", fontsize=7.5)
+            axes.plot([at, at], [low, high], linewidth=1.2, **style)
+        axes.plot([at], [value], marker=_MARKERS[index % len(_MARKERS)], linestyle="", label=name, **style)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7.5, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.margins(x=0.15)

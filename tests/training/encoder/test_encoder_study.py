@@ -75,7 +75,7 @@ def study(tmp_path: Path, world: OutcomeTable, nearest: Nearest) -> Any:
     """Runs the study on the small world."""
     task = SimpleNamespace(
         train=tmp_path, test=None, pools_file=tmp_path, out=tmp_path / "run", pools=("world",), policies=("nearest",),
-        split="kfold", n_folds=3, seed=0, n_replicates=200,
+        split="kfold", n_folds=3, n_seeds=1, seed=0, n_replicates=200,
     )  # fmt: skip
 
     def run(encoders: str = "lexical,minilm,static,minilm-finetuned") -> dict[str, Any]:
@@ -121,6 +121,15 @@ def test_a_second_run_fits_nothing_and_says_the_same(study, nearest: Nearest) ->
     second = study.run()
     assert len(nearest.fits) == n_fits == 3 * 3 + 1
     assert first == second
+
+
+def test_more_seeds_part_anew_and_are_averaged(study, nearest: Nearest) -> None:
+    study.task.n_seeds = 2
+    result = study.run("minilm")
+    row = result["pools"]["world"]["routers"]["nearest"]["minilm"]
+    assert len(nearest.fits) == 6
+    assert row["n_test"] == 600
+    assert "the mean of seeds 0 to 1" in (study.task.out / PAGE).read_text()
 
 
 def test_the_page_names_every_encoder_and_the_picture_repeats(study) -> None:
