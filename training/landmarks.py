@@ -18,12 +18,13 @@ def fit_map(
     lexical_share: float,
     sharpness: float,
     seed: int,
+    rows_per_landmark: int = 8,
 ) -> FeatureMap:
     """Principal directions, landmarks (k-means centres in them), and distances of the training queries to those.
 
     Args:
         embeddings / lexical: Shape (n, dim) and (n, n_features).
-        n_landmarks: Most landmarks; a small table gets one per eight rows.
+        n_landmarks: Most landmarks; a small table gets one per ``rows_per_landmark`` rows.
         lexical_share: Norm that all lexical features together have at one standard deviation each; the kernel's is 1.
         sharpness: gamma × mean squared length of the projected embeddings.
     """
@@ -32,7 +33,7 @@ def fit_map(
     _, vectors = np.linalg.eigh(np.cov(points - centre, rowvar=False))
     projection = vectors[:, ::-1][:, :n_dims]  # eigh sorts upwards
     projected = (points - centre) @ projection
-    landmarks = k_means(projected, max(1, min(n_landmarks, len(projected) // 8)), seed=seed)
+    landmarks = k_means(projected, max(1, min(n_landmarks, len(projected) // rows_per_landmark)), seed=seed)
     spread = lexical.std(axis=0)
     draft = FeatureMap(
         centre=centre.astype(np.float32),

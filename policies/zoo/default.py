@@ -6,13 +6,14 @@ one decision costs two small products.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.errors import ArtifactError
+from policies.policy import ArmFacts
 from policies.predictions import Reals
 from policies.zoo.basis import Floats, Tensors, check_shapes
 from policies.zoo.guard import Guard
@@ -123,9 +124,11 @@ class DefaultPolicy(PredictivePolicy):
             ArtifactError: The parts do not belong together or a number is not finite.
         """
         prior = model.base if isinstance(model, Roster) else model
-        if not isinstance(prior, DistilledModel) or guard is None:
-            raise ArtifactError("a default policy serves a distilled model with its guard; train it again")
-        self._prior, self._guard = prior, guard
+        if not isinstance(prior, DistilledModel):
+            raise ArtifactError(
+                f"a default policy serves a distilled model, not {type(prior).__name__}; train it again"
+            )
+        self._prior = prior
         self.offsets = offsets or _none_seen(prior.basis.n_landmarks, levels)
         super().__init__(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
         if self.offsets.n_arms != len(arms):
@@ -138,10 +141,9 @@ class DefaultPolicy(PredictivePolicy):
         Raises:
             ArtifactError: A tensor is missing, of a wrong shape or not finite.
         """
+        policy = super().from_tensors(_shared(tensors), arms=arms, encoder_id=encoder_id, version=version)
         try:
-            policy = super().from_tensors(_shared(tensors), arms=arms, encoder_id=encoder_id, version=version)
-            n_landmarks = policy._prior.basis.n_landmarks
-            offsets = Offsets.from_tensors(tensors, n_landmarks=n_landmarks)
+            offsets = Offsets.from_tensors(tensors, n_landmarks=policy._prior.basis.n_landmarks)
         except (KeyError, IndexError, ValueError) as problem:
             raise ArtifactError(
                 f"the artifact lacks weights of a default policy ({problem}); train it again"
@@ -157,6 +159,19 @@ class DefaultPolicy(PredictivePolicy):
             offsets=offsets,
         )
 
+    @classmethod
+    def example(cls, arms: Sequence[ArmFacts]) -> Self:
+        """Small random weights for all but the last of ``arms``, on embeddings of 8 numbers."""
+        names = [arm.name for arm in arms[:-1]] or [arms[0].name]
+        m, plain = len(names), TokenModel.example(n_arms=len(names), dim=8)
+        model = DistilledModel.example(n_arms=m, dim=8)
+        basis, d = model.basis, model.basis.n_outputs
+        weights = np.random.default_rng(1).normal(scale=0.1, size=(d, 2 * m))
+        tokens = replace(plain, basis=basis, weights=weights, centre=np.zeros(d))
+        guard = Guard(basis.centre, basis.projection, basis.landmarks, Guard.example(dim=8).bounds)
+        levels = Levels(np.full(m, 0.6), np.full(m, 0.5), np.full(m, 0.4))
+        return cls(model, tokens, guard, levels, arms=names, encoder_id="example", version="example")
+
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """All of it as named arrays, for an artifact."""
         shared = ("tokens.basis.", "guard.centre", "guard.projection", "guard.landmarks")
@@ -166,7 +181,9 @@ class DefaultPolicy(PredictivePolicy):
     def expect(self, embeddings: Floats, lexical: Floats) -> Expectations:
         """Predictions of every trained arm for many queries: ``embeddings`` (n, dim), ``lexical`` (n, n_features)."""
         look = self._prior.basis.look(embeddings, lexical)
-        kept, far = self._guard.familiarity(look.distance), self._guard.is_far(look.distance)
+        kept, far = np.ones(len(look.distance)), np.zeros(len(look.distance), dtype=np.bool_)
+        if self.guard is not None:
+            kept, far = self.guard.familiarity(look.distance), self.guard.is_far(look.distance)
         quality, levels, share = self._quality_of(look), self.levels, kept[:, None]
         spending = self.tokens.spending_of(look.features, kept=kept)
         cell = self.offsets.cells[look.nearest]
@@ -192,7 +209,8 @@ def _shared(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """``tensors`` with the basis also under the names by which cost model and guard look for theirs."""
     basis = {name: values for name, values in tensors.items() if name.startswith(f"{_PREFIX}.")}
     tokens = {name.replace(_PREFIX, "tokens.basis"): values for name, values in basis.items()}
-    guard = {f"guard.{part}": tensors[f"{_PREFIX}.{part}"] for part in ("centre", "projection", "landmarks")}
+    parts = ("centre", "projection", "landmarks") if "guard.bounds" in tensors else ()
+    guard = {f"guard.{part}": basis[f"{_PREFIX}.{part}"] for part in parts if f"{_PREFIX}.{part}" in basis}
     return dict(tensors) | tokens | guard
 
 

@@ -1,8 +1,9 @@
-"""Features that a line can be as curved on as a table of neighbours: closeness to landmark queries, and lexical ones.
+"""Features on which a line can be as curved as the teacher: closeness to landmarks, lexical ones, and hidden units.
 
 An embedding is projected to at most 64 directions and compared with landmarks by an RBF kernel, so that ridge on these
 features is kernel ridge regression with Nyström landmarks (Williams and Seeger, 2001); far from all of them it says
-nothing. The landmarks also tell how far a query is from everything known, and which cell of queries it belongs to.
+nothing. A layer of rectified units on the same directions and the lexical features carries what is no matter of
+neighbourhood. The landmarks also tell how far a query is from everything known, and in which cell of queries it lies.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from policies.features import FEATURE_NAMES
 from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats, Tensors, check_shapes
 
-_PARTS = ("centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "numbers")
+_PARTS = ("centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Look:
     """n queries seen from the landmarks.
 
     Attributes:
-        features: Kernel values, then lexical features, shape (n, n_outputs).
+        features: Kernel values, then lexical features, then hidden units, shape (n, n_outputs).
         distance: To the nearest landmark, in the full space, shape (n,).
         nearest: Index of that landmark, shape (n,).
     """
@@ -35,14 +36,17 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class LandmarkBasis:
-    """Embedding (dim,) and lexical features (n_lexical,) -> n_landmarks + n_lexical numbers, in float64.
+    """Embedding (dim,) and lexical features (n_lexical,) -> n_landmarks + n_lexical + width numbers, in float64.
 
     Attributes:
         centre: Mean training embedding, shape (dim,).
         projection: Orthonormal columns, shape (dim, k), k ≤ 64.
         landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
         lexical_mean / lexical_sd: Of the training queries, shape (n_lexical,).
-        numbers: γ of the kernel exp(−γ·distance²); output of a lexical feature one standard deviation off; shape (2,).
+        hidden / hidden_offset: Of max(0, zH + h) with z the directions × their scale beside the lexical features in
+            standard deviations, shapes (k + n_lexical, width) and (width,).
+        numbers: γ of the kernel exp(−γ·distance²); output of a lexical feature one standard deviation off; scale of the
+            directions in z; shape (3,).
     """
 
     centre: Reals
@@ -50,6 +54,8 @@ class LandmarkBasis:
     landmarks: Reals
     lexical_mean: Reals
     lexical_sd: Reals
+    hidden: Reals
+    hidden_offset: Reals
     numbers: Reals
     squares: Reals = field(init=False)  # of the landmarks; read for every query
 
@@ -67,7 +73,7 @@ class LandmarkBasis:
 
     @property
     def n_outputs(self) -> int:
-        return int(self.landmarks.shape[0] + self.lexical_mean.shape[0])
+        return int(self.landmarks.shape[0] + self.lexical_mean.shape[0] + self.hidden_offset.shape[0])
 
     def __call__(self, embeddings: Floats, lexical: Floats) -> Reals:
         """Outputs of n queries, shape (n, n_outputs)."""
@@ -88,13 +94,27 @@ class LandmarkBasis:
         dropped = np.maximum(np.einsum("ij,ij->i", centred, centred) - length, 0.0)
         distance = np.sqrt(squared[np.arange(len(squared)), nearest] + dropped)
         features = np.empty((len(squared), self.n_outputs))
-        m = self.n_landmarks
-        gamma, weight = self.numbers
+        m, k = self.n_landmarks, projected.shape[1]
+        lexical_end = m + self.lexical_mean.shape[0]
+        gamma, weight, scale = self.numbers
         squared *= -gamma
         np.exp(squared, out=features[:, :m])
-        standard = (lexical - self.lexical_mean) / self.lexical_sd
-        np.multiply(np.minimum(np.maximum(standard, -CLIP), CLIP), weight, out=features[:, m:])
+        inputs = self.net_inputs(projected, lexical, scale=scale)
+        np.multiply(inputs[:, k:], weight, out=features[:, m:lexical_end])
+        units = features[:, lexical_end:]
+        np.matmul(inputs, self.hidden, out=units)
+        units += self.hidden_offset
+        np.maximum(units, 0.0, out=units)
         return Look(features, distance, nearest)
+
+    def net_inputs(self, projected: Reals, lexical: Floats, *, scale: float) -> Reals:
+        """z of the hidden units, shape (n, k + n_lexical), of projected embeddings (n, k)."""
+        k = projected.shape[1]
+        inputs = np.empty((len(projected), k + self.lexical_mean.shape[0]))
+        np.multiply(projected, scale, out=inputs[:, :k])
+        standard = (lexical - self.lexical_mean) / self.lexical_sd
+        np.minimum(np.maximum(standard, -CLIP), CLIP, out=inputs[:, k:])
+        return inputs
 
     def tensors(self, prefix: str) -> dict[str, NDArray[Any]]:
         """As float32 arrays named ``<prefix>.<part>``, for an artifact."""
@@ -116,7 +136,9 @@ class LandmarkBasis:
             "landmarks": (max(len(basis.landmarks), 1), k),
             "lexical_mean": (n_lexical,),
             "lexical_sd": (n_lexical,),
-            "numbers": (2,),
+            "hidden": (k + n_lexical, basis.hidden_offset.size),
+            "hidden_offset": (basis.hidden_offset.size,),
+            "numbers": (3,),
         }
         check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
         if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
@@ -125,8 +147,11 @@ class LandmarkBasis:
 
     @classmethod
     def example(cls, *, dim: int) -> "LandmarkBasis":
-        """Six random landmarks in two directions."""
-        n_lexical = len(FEATURE_NAMES)
-        landmarks = np.random.default_rng(6).normal(scale=0.3, size=(6, 2))
+        """Six random landmarks in two directions, three hidden units."""
+        rng, n_lexical = np.random.default_rng(6), len(FEATURE_NAMES)
+        landmarks = rng.normal(scale=0.3, size=(6, 2))
         zeros, ones = np.zeros(n_lexical), np.ones(n_lexical)
-        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, np.array([2.0, 0.05]))
+        hidden = rng.normal(scale=0.1, size=(2 + n_lexical, 3))
+        return cls(
+            np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, np.zeros(3), np.array([2.0, 0.05, 1.0])
+        )

@@ -23,7 +23,7 @@ from training.zoo.save import artifact_of
 from training.zoo.task import FitTask
 
 NEW = Newcomer(Arm("new", "instant"), Price(10**9, 10**9), Standing(float(log_odds(0.7)), 0.2), output_tokens=150.0)
-KINDS = ("global_means", "knn", "mf", "irt", "mlp", "two_tower")
+KINDS = ("default", "global_means", "knn", "mf", "irt", "mlp", "two_tower")
 
 
 def fitted(world: OutcomeTable, encoder: Any, kind: str = "mf") -> tuple[Artifact, Inputs]:

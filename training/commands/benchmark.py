@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from training.commands.train import _progress as progress_bars
+from training.commands.progress import progress_bars as progress_bars
 
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -15,7 +15,7 @@ def report(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables as Markdown instead.")] = False,
 ) -> None:
     """Write report.html, which loads nothing from elsewhere, and each picture as PNG from a stored result."""
-    from training.commands.train import _progress
+    from training.commands.progress import progress_bars
     from training.report import ReportError, markdown_tables, read_result, write_report
 
     try:
@@ -23,7 +23,7 @@ def report(
         if markdown:
             typer.echo(markdown_tables(result))
             return
-        with _progress() as tell:
+        with progress_bars() as tell:
             files = write_report(result, out or (run if run.is_dir() else run.parent), progress=tell)
     except ReportError as problem:
         typer.echo(f"error: {problem}", err=True)

@@ -1,11 +1,13 @@
 """``gearshift train``: from outcomes to an artifact that the gateway can serve."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from training.commands.progress import progress_bars
+from training.commands.train_anchors import anchors
+from training.commands.train_zoo import add_to
 
 command = typer.Typer(help="Fit a policy from recorded outcomes.", no_args_is_help=True)
 
@@ -37,7 +39,7 @@ def linear(
         data_dir=data, pools_file=pools, pool=pool, out=out, half=half, encoder=encoder, source=source, seed=seed
     )
     try:
-        with _progress() as tell:
+        with progress_bars() as tell:
             report, result = train_linear(task, progress=tell)
     except (EncoderError, PolicyError, PoolError) as problem:
         typer.echo(f"error: {problem}", err=True)
@@ -79,7 +81,7 @@ def encoder(
         outcomes=OutcomeSettings(seed=seed) if outcomes else None,
     )  # fmt: skip
     try:
-        with _progress() as tell:
+        with progress_bars() as tell:
             result = train_encoder(task, progress=tell)
     except ImportError as problem:
         typer.echo(f"error: no module {problem.name!r}; run: pip install 'gearshift[encoder]'", err=True)
@@ -102,19 +104,5 @@ def _print_json(result: dict[str, Any]) -> None:
     typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A function (what, done, of) that draws bars with rate and time left on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    bars: dict[str, TaskID] = {}
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-
-        def tell(what: str, done: int, of: int) -> None:
-            bar = bars.setdefault(what, progress.add_task(what, total=of, rate="")) if what not in bars else bars[what]
-            speed = progress.tasks[bar].finished_speed or progress.tasks[bar].speed
-            progress.update(bar, completed=done, rate=f"{speed:.0f}/s" if speed else "")
-
-        yield tell
+add_to(command)
+command.command()(anchors)

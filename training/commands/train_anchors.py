@@ -77,10 +77,10 @@ def _choose(
 ) -> dict[str, Any]:
     from policies.encoders.load import load_encoder
     from training.anchors.task import PLAN, PROMPTS, ChooseAnchors, choose_anchors
-    from training.commands.train import _progress
+    from training.commands.progress import progress_bars
 
     task = ChooseAnchors(table["data"], table["pools"], table["pool"], out, k=number, check=check, seed=seed)
-    with _progress() as tell:
+    with progress_bars() as tell:
         exam = choose_anchors(task, encoder=load_encoder(encoder[0], source=encoder[1]), progress=tell)
     follow = f"gearshift collect --prompts {out / PROMPTS} --out {out / 'outcomes'} --arms ARM --max-usd USD"
     return {"anchors": len(exam), "prompts": str(out / PROMPTS), "plan": str(out / PLAN), "next": follow}

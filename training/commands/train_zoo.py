@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from training.zoo.train import TrainZoo
 
 ZOO = {
+    "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
     "cluster": "mean scores by k-means cell",
     "knn": "kernel-weighted nearest neighbours",
@@ -74,11 +75,11 @@ def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":
     from policies.encoders.base import EncoderError
     from policies.errors import PolicyError
     from policies.pools import PoolError
-    from training.commands.train import _progress
+    from training.commands.progress import progress_bars
     from training.zoo.train import train_zoo
 
     try:
-        with _progress() as tell:
+        with progress_bars() as tell:
             return train_zoo(task, progress=tell)
     except (EncoderError, PolicyError, PoolError) as problem:
         typer.echo(f"error: {problem}", err=True)

@@ -49,7 +49,7 @@ def fit_contrasts(blend: Reals, scores: Reals) -> Contrasts:
 
 
 def shrunk_slope(predicted: Reals, found: Reals) -> float:
-    """Least-squares slope through the means, shrunk by its standard error, between 0 and 1.5."""
+    """Least-squares slope through the means, shrunk by its standard error, between 0 and 2."""
     x, y = predicted - predicted.mean(), found - found.mean()
     energy = float(x @ x)
     if energy < 1e-12 or len(x) < 3:
@@ -58,4 +58,4 @@ def shrunk_slope(predicted: Reals, found: Reals) -> float:
     error = float(((y - slope * x) ** 2).sum()) / (len(x) - 2) / energy
     if slope <= 0.0:
         return 0.0
-    return min(slope * max(0.0, 1.0 - error / slope**2), 1.5)
+    return min(slope * max(0.0, 1.0 - error / slope**2), 2.0)

@@ -4,7 +4,7 @@ The targets are the teachers' held-out predictions of the training rows, so that
 knows of queries it has not seen, and not what it remembers. Left out: unlabelled queries beyond the training rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,12 @@ from policies.zoo.tokens import TokenModel
 from training.inputs import Inputs, Reals
 from training.landmarks import fit_map, k_means, whitener
 from training.linear import ridge_path
-from training.zoo.guard import FADE, FAR, NEAR
+from training.prior.units import UnitSettings, fit_units, standardised
 from training.zoo.task import FitTask, folds_of
 from training.zoo.tokens import fit_latency
 
+# Percentiles of the distances of queries that the landmarks had not seen: trust begins to fade, is nearly gone, is lost.
+NEAR, FADE, FAR = 90.0, 99.0, 99.0
 _N_HELD = 4  # one part of these many sets the guard's bounds
 
 
@@ -37,15 +39,17 @@ class DistilSettings:
         sharpness: γ × mean squared length of the projected embeddings.
         penalty: Of the ridge; small, because the targets are smooth already.
         n_cells: Cells of the online offsets.
+        units: The layer beside the landmarks.
     """
 
     n_dims: int = 64
     n_landmarks: int = 512
-    rows_per_landmark: int = 4
+    rows_per_landmark: int = 2
     lexical_share: float = 0.5
     sharpness: float = 2.0
     penalty: float = 0.3
     n_cells: int = 32
+    units: UnitSettings = field(default_factory=UnitSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,15 @@ def distil(task: FitTask, lessons: Lessons, *, settings: DistilSettings, seconds
     """The policy that serves, at full precision; ``seconds`` are recorded times, shape (n, m), NaN where none."""
     inputs, names = task.inputs, [arm.name for arm in task.arms]
     feature_map = _map_of(inputs, settings, seed=task.seed)
-    basis, whitening = _basis_of(feature_map), whitener(feature_map)
-    look = basis.look(inputs.embeddings, inputs.lexical)
     logs = np.log(np.hstack([lessons.tokens, np.maximum(lessons.usd, 1e-12)]))
     targets = np.hstack([lessons.quality, logs])
+    goals = standardised(lessons.quality, logs)
+    basis = _with_units(_basis_of(feature_map), inputs, goals, replace(settings.units, seed=task.seed))
+    whitening = np.eye(basis.n_outputs)
+    whitening[: basis.n_landmarks, : basis.n_landmarks] = whitener(feature_map)[
+        : basis.n_landmarks, : basis.n_landmarks
+    ]
+    look = basis.look(inputs.embeddings, inputs.lexical)
     weights = whitening @ ridge_path(look.features @ whitening, targets, [settings.penalty])[0]
     centre, means, m = look.features.mean(axis=0), targets.mean(axis=0), len(names)
     mass = np.bincount(look.nearest, minlength=basis.n_landmarks).astype(np.float64)
@@ -97,7 +106,8 @@ def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMa
         inputs.embeddings,
         inputs.lexical,
         n_dims=min(settings.n_dims, inputs.embeddings.shape[1]),
-        n_landmarks=max(1, min(settings.n_landmarks, len(inputs) // settings.rows_per_landmark)),
+        n_landmarks=settings.n_landmarks,
+        rows_per_landmark=settings.rows_per_landmark,
         lexical_share=settings.lexical_share,
         sharpness=settings.sharpness,
         seed=seed,
@@ -111,12 +121,22 @@ def _basis_of(feature_map: FeatureMap) -> LandmarkBasis:
         landmarks=feature_map.landmarks.astype(np.float64),
         lexical_mean=feature_map.lexical_mean.astype(np.float64),
         lexical_sd=feature_map.lexical_sd.astype(np.float64),
-        numbers=np.array([feature_map.gamma, feature_map.lexical_weight]),
+        hidden=np.zeros((feature_map.projection.shape[1] + feature_map.lexical_mean.shape[0], 0)),
+        hidden_offset=np.zeros(0),
+        numbers=np.array([feature_map.gamma, feature_map.lexical_weight, 1.0]),
     )
 
 
+def _with_units(basis: LandmarkBasis, inputs: Inputs, goals: Reals, settings: UnitSettings) -> LandmarkBasis:
+    """The basis with hidden units that read ``goals``; the directions enter them with variance 1 on average."""
+    projected = (inputs.embeddings - basis.centre) @ basis.projection
+    scale = 1.0 / max(float(np.sqrt((projected**2).mean())), 1e-9)
+    hidden, offset = fit_units(basis.net_inputs(projected, inputs.lexical, scale=scale), goals, settings)
+    return replace(basis, hidden=hidden, hidden_offset=offset, numbers=np.array([*basis.numbers[:2], scale]))
+
+
 def _guard(inputs: Inputs, basis: LandmarkBasis, settings: DistilSettings, *, seed: int) -> Guard:
-    """Bounds from rows that the landmarks of the others had not seen, as ``training.zoo.guard`` sets them."""
+    """Bounds from rows that the landmarks of the others had not seen."""
     held = folds_of(len(inputs), _N_HELD, seed=seed) == 0
     judged, unseen = (inputs, inputs) if held.all() or not held.any() else (inputs.rows(~held), inputs.rows(held))
     other = _basis_of(_map_of(judged, settings, seed=seed))

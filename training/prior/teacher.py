@@ -17,7 +17,7 @@ from training.prior.folds import content_folds
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask
 
-MEMBERS = ("knn", "logistic", "gbdt", "irt")
+MEMBERS = ("knn", "logistic", "gbdt", "irt", "mlp")
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,7 +43,7 @@ class Teacher:
 
 
 def fit_teacher(
-    task: FitTask, *, names: Sequence[str] = MEMBERS, n_folds: int = 4, progress: Progress = lambda what, done, of: None
+    task: FitTask, *, names: Sequence[str] = MEMBERS, n_folds: int = 3, progress: Progress = lambda what, done, of: None
 ) -> Teacher:
     """Cross-fit the members named, weigh, calibrate, and fit them on everything."""
     folds, scores = content_folds(task.inputs, n_folds, seed=task.seed), task.inputs.scores

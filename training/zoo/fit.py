@@ -17,6 +17,7 @@ from training.zoo.guard import fit_guard
 from training.zoo.task import FitModel, FitTask, Learned
 from training.zoo.tokens import fit_tokens
 
+DEFAULT = "default"  # no model of quality beside shared parts: all of it is distilled at once
 FITS = {
     "global_means": "training.zoo.means:fit",
     "cluster": "training.zoo.cluster:fit",
@@ -70,12 +71,18 @@ def fit_policy(
     What is returned has the precision of an artifact: saved and loaded it predicts the same bits.
 
     Args:
-        shared: Parts fitted before on the same queries, to save time.
-        seconds: Recorded times, shape (n, m), used where ``shared`` is None.
+        shared: Parts fitted before on the same queries, to save time; ``default`` has its own.
+        seconds: Recorded times, shape (n, m), used where ``shared`` is None or ``default`` is asked for.
 
     Raises:
         PolicyError: No policy of the zoo has that name.
     """
+    if name == DEFAULT:
+        # Its teacher is fitted by this very module.
+        from training.prior.fit import fit_default
+
+        fit = fit_default(task, seconds=seconds)
+        return fit.policy, fit.facts
     learned = fit_model(name, task)
     parts = shared or fit_shared(task.inputs, seed=task.seed, seconds=seconds)
     return assemble(name, learned.model, task, shared=parts), learned.facts

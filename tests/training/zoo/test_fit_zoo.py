@@ -15,7 +15,7 @@ from training.zoo.fit import fit_policy
 from training.zoo.save import artifact_of
 from training.zoo.task import FitTask
 
-NAMES = ("global_means", "cluster", "knn", "logistic", "gbdt", "mf", "irt", "mlp", "two_tower", "blend")
+NAMES = ("global_means", "cluster", "knn", "logistic", "gbdt", "mf", "irt", "mlp", "two_tower", "blend", "default")
 LEARNED = NAMES[1:]
 
 
