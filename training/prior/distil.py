@@ -23,7 +23,7 @@ from training.prior.units import UnitSettings, fit_units, standardised
 from training.zoo.task import FitTask, folds_of
 from training.zoo.tokens import fit_latency
 
-# Percentiles of the distances of queries that the landmarks had not seen: trust begins to fade, is nearly gone, is lost.
+# Percentiles of the distances of queries new to the landmarks: trust begins to fade, is nearly gone, is lost.
 NEAR, FADE, FAR = 90.0, 99.0, 99.0
 _N_HELD = 4  # one part of these many sets the guard's bounds
 

@@ -71,7 +71,7 @@ def test_offsets_that_were_learned_move_the_predictions(sample: Sample, encoder:
 
 
 @pytest.mark.parametrize(
-    "missing", ["distilled.weights", "distilled.basis.landmarks", "offsets.cells", "tokens.weights"]
+    "missing", ["distilled.weights", "distilled.basis.landmarks", "offsets.cells"]
 )
 def test_a_default_artifact_that_lacks_a_part_is_refused(sample: Sample, encoder: Any, missing: str) -> None:
     tensors = fitted(sample, encoder).policy.to_tensors()
