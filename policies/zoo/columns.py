@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.policy import ArmFacts
-from policies.zoo.known import Declared, declared
+from policies.predictions import Reals
+from policies.zoo.known import declared
 
 _MOST_CHOICES = 64  # sets of eligible arms remembered; a gateway sees a handful
 
@@ -20,19 +21,31 @@ class Choice:
         arms: Kept, so that their identities stay theirs while this is remembered.
         columns: Column of each arm among the trained ones, 0 for a stranger, shape (n_arms,).
         strangers: Which arms were not trained, shape (n_arms,); None if all were.
+        declared_tokens: Of an answer about which nothing was learned, shape (n_arms,).
+        usd_per_prompt_token: Of an estimated one, by the arm's price, shape (n_arms,); NaN where it has none.
+        usd_per_output_token: Likewise.
+        unpriced: Which arms have no price, shape (n_arms,); None if all have one.
+        first_token_s / s_per_token: As learned, as declared where nothing was, shape (n_arms,).
     """
 
     arms: tuple[ArmFacts, ...]
-    facts: Declared
     columns: NDArray[np.intp]
     strangers: NDArray[np.bool_] | None
+    declared_tokens: Reals
+    usd_per_prompt_token: Reals
+    usd_per_output_token: Reals
+    unpriced: NDArray[np.bool_] | None
+    first_token_s: Reals
+    s_per_token: Reals
 
 
 class Columns:
     """Columns by arm name; remembers recent sets of arms, which saves time and changes no answer."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], *, input_ratio: Reals, latency: Reals) -> None:
+        """Columns ``names`` and what was learned of them: ``input_ratio`` (m,), ``latency`` (m, 2), NaN for unknown."""
         self.names = tuple(names)
+        self._input_ratio, self._latency = input_ratio, latency
         self._column = {name: column for column, name in enumerate(self.names)}
         self._choices: dict[tuple[int, ...], Choice] = {}
 
@@ -51,12 +64,23 @@ class Columns:
             return known
         if len(self._choices) >= _MOST_CHOICES:
             self._choices.clear()
-        columns = np.array([self._column.get(arm.name, -1) for arm in arms], dtype=np.intp)
-        strangers = columns < 0
-        choice = self._choices[key] = Choice(
-            arms=tuple(arms),
-            facts=declared(arms),
-            columns=np.where(strangers, 0, columns),
-            strangers=strangers if strangers.any() else None,
-        )
+        choice = self._choices[key] = self._choice(tuple(arms))
         return choice
+
+    def _choice(self, arms: tuple[ArmFacts, ...]) -> Choice:
+        found = np.array([self._column.get(arm.name, -1) for arm in arms], dtype=np.intp)
+        facts, strange = declared(arms), found < 0
+        columns = np.where(strange, 0, found)
+        latency, unpriced = self._latency[columns], np.isnan(facts.usd_per_input_token)
+        untimed = strange | np.isnan(latency).any(axis=1)
+        return Choice(
+            arms=arms,
+            columns=columns,
+            strangers=strange if strange.any() else None,
+            declared_tokens=facts.output_tokens,
+            usd_per_prompt_token=np.where(strange, 1.0, self._input_ratio[columns]) * facts.usd_per_input_token,
+            usd_per_output_token=facts.usd_per_output_token,
+            unpriced=unpriced if unpriced.any() else None,
+            first_token_s=np.where(untimed, facts.first_token_s, latency[:, 0]),
+            s_per_token=np.where(untimed, facts.s_per_token, latency[:, 1]),
+        )

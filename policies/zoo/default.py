@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.context import Context
 from policies.errors import ArtifactError
 from policies.policy import ArmFacts
 from policies.predictions import Reals
@@ -19,6 +20,7 @@ from policies.zoo.basis import Floats, Tensors, check_shapes
 from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import LandmarkBasis, Look
 from policies.zoo.offsets import Offsets
+from policies.zoo.one_query import OneQuery
 from policies.zoo.predictive import PredictivePolicy
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import Roster
@@ -133,6 +135,16 @@ class DefaultPolicy(PredictivePolicy):
         super().__init__(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
         if self.offsets.n_arms != len(arms):
             raise ArtifactError(f"offsets are of {self.offsets.n_arms} arms, not of {len(arms)}; train it again")
+        self._one = OneQuery(
+            prior.basis,
+            quality=(prior.weights, prior.centre, prior.means),
+            mass=prior.mass,
+            model=model,
+            tokens=tokens,
+            guard=guard,
+            levels=levels,
+            offsets=self.offsets,
+        )
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, *, arms: Sequence[str], encoder_id: str, version: str = "") -> Self:
@@ -199,6 +211,11 @@ class DefaultPolicy(PredictivePolicy):
             familiarity=kept,
             far=far,
         )
+
+    def _expect_one(self, context: Context) -> Expectations:
+        if context.embedding.shape == (self.embedding_dim,):
+            return self._one.expect(context.embedding, context.features)
+        return super()._expect_one(context)
 
     def _quality_of(self, look: Look) -> Reals:
         trained = self._prior.quality_of(look)

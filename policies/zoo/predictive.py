@@ -59,8 +59,8 @@ class PredictivePolicy:
         """
         self.model, self.tokens, self.guard, self.levels = model, tokens, guard, levels
         self.encoder_id, self.version = encoder_id, version
-        self._columns = Columns(arms)
-        self._check()
+        self._check(len(arms))
+        self._columns = Columns(arms, input_ratio=tokens.input_ratio, latency=tokens.latency)
 
     @classmethod
     def build(cls, settings: PolicySettings, arms: Sequence[ArmFacts], encoder: Encoder | None) -> Self:
@@ -201,22 +201,25 @@ class PredictivePolicy:
 
     def _predict(self, context: Context, arms: Sequence[ArmFacts]) -> Predictions:
         choice, expected = self._columns.of(arms), self._expect_one(context)
-        columns, facts = choice.columns, choice.facts
+        columns, unknown = choice.columns, choice.strangers
         quality, quality_sd = expected.quality[0, columns], expected.quality_sd[0, columns]
-        tokens, billed = expected.output_tokens[0, columns], expected.usd[0, columns]
-        latency, input_ratio = self.tokens.latency[columns], self.tokens.input_ratio[columns]
-        unknown = choice.strangers
+        tokens = expected.output_tokens[0, columns]
         if unknown is not None:
             strangers = [arm for arm, strange in zip(choice.arms, unknown, strict=True) if strange]
             quality[unknown], quality_sd[unknown] = self.quality_of_strangers(expected, context, strangers)
-            tokens[unknown], input_ratio[unknown] = facts.output_tokens[unknown], 1.0
-            billed[unknown], latency[unknown] = np.nan, np.nan
+            tokens[unknown] = choice.declared_tokens[unknown]
         tokens = bounded_by_client(tokens, context)
+        usd = context.prompt_tokens * choice.usd_per_prompt_token + tokens * choice.usd_per_output_token
+        if choice.unpriced is not None:
+            billed = expected.usd[0, columns]
+            if unknown is not None:
+                billed[unknown] = np.nan
+            usd = np.where(choice.unpriced, billed, usd)
         return Predictions(
             quality=quality,
             quality_sd=quality_sd,
-            usd=_first_known(facts.usd(context.prompt_tokens * input_ratio, tokens), billed),
-            seconds=_first_known(latency[:, 0] + tokens * latency[:, 1], facts.seconds(tokens)),
+            usd=usd,
+            seconds=choice.first_token_s + tokens * choice.s_per_token,
             far=bool(expected.far[0]),
         )
 
@@ -230,8 +233,8 @@ class PredictivePolicy:
             )
         return self.nothing_known()
 
-    def _check(self) -> None:
-        m, dim = len(self._columns), self.model.dim
+    def _check(self, m: int) -> None:
+        dim = self.model.dim
         shapes = {
             "quality model": ((self.model.n_arms,), (m,)),
             "token model": ((self.tokens.n_arms, self.tokens.dim), (m, dim)),
@@ -247,8 +250,3 @@ class PredictivePolicy:
             bad = np.isinf(values).any() if name == "tokens.latency" else not np.isfinite(values).all()
             if bad:
                 raise ArtifactError(f"weights {name} hold a number that is not finite; train it again")
-
-
-def _first_known(values: Reals, otherwise: Reals) -> Reals:
-    unknown = np.isnan(values)
-    return np.where(unknown, otherwise, values) if unknown.any() else values
