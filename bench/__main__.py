@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -27,6 +27,7 @@ from bench.native import HERE, MissingTool, build
 from bench.picture import svg
 from bench.report import heading, markdown, tables
 from bench.results import Results, Round, collect, machine_line, save_json
+from bench.scoring import scoring_us
 
 PEERS = ("tensorzero", "litellm")
 QUICK = Effort(seconds=1.0, min_requests=100, paced_streams=16, first_event_streams=20)
@@ -94,19 +95,28 @@ def _one_round(bench: Bench, ready: list[Entry], progress: Progress, *, title: s
     return out
 
 
-def _run(options: argparse.Namespace, ready: list[Entry], console: Console) -> tuple[list[Round], list[Figures]]:
+@dataclass(frozen=True)
+class Measured:
+    """Every round of a run: of the gateways, of the upstream alone, and of a single decision."""
+
+    rounds: list[Round] = field(default_factory=list)
+    direct: list[Figures] = field(default_factory=list)
+    scoring: list[Figures] = field(default_factory=list)
+
+
+def _run(options: argparse.Namespace, ready: list[Entry], console: Console) -> Measured:
     cores = Cores(options.gateway_core, options.load_core)
     effort = QUICK if options.quick else Effort()
-    rounds: list[Round] = []
-    direct: list[Figures] = []
+    out = Measured()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with fake_upstream(core=cores.load) as upstream, Progress(*columns, console=console) as progress:
         bench = Bench(upstream, cores, effort, nonces())
         for i in range(1 if options.quick else options.rounds):
             now = replace(bench, effort=replace(effort, with_wrk=i == 0))
-            direct.append(measure_direct(now))
-            rounds.append(_one_round(now, ready, progress, title=f"round {i + 1}"))
-    return rounds, direct
+            out.scoring.append(scoring_us(core=cores.gateway))
+            out.direct.append(measure_direct(now))
+            out.rounds.append(_one_round(now, ready, progress, title=f"round {i + 1}"))
+    return out
 
 
 def _print(results: Results, console: Console) -> None:
@@ -147,10 +157,11 @@ def main(argv: Sequence[str]) -> int:
     words = [w for w in options.only.lower().split(",") if w]
     wanted = [e for e in wanted if not words or any(w in e.gateway.name.lower() for w in words)]
     ready, versions, missing = _present(wanted)
-    rounds, direct = _run(options, ready, progress_on)
+    run = _run(options, ready, progress_on)
     date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H%M%SZ")
     command = shlex.join(["python", "-m", "bench", *argv])
-    results = Results(collect(rounds), tuple(direct), versions, missing, command, date, machine_line())
+    found, direct, scoring = collect(run.rounds), tuple(run.direct), tuple(run.scoring)
+    results = Results(found, direct, versions, missing, command, date, machine_line(), scoring)
     _print(results, screen)
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from bench.results import Results, Series, times
 
+SCORING = "one decision"  # no gateway's row: what `bench/scoring.py` measures
 STATIC, MINILM, PINNED, LITELLM = "Gearshift, static", "Gearshift, minilm", "Gearshift, model pinned", "LiteLLM proxy"
 
 
@@ -54,6 +56,8 @@ def bars() -> Sequence[Bar]:
         Bar("seconds to ready, minilm", MINILM, "ready_s", 3.0),
         Bar("MB after 1,000 requests, static", STATIC, "rss_mb", 200.0),
         Bar("MB after 1,000 requests, minilm", MINILM, "rss_mb", 350.0),
+        Bar("µs to score 8 arms, default", SCORING, "default_8_us", 100.0),
+        Bar("µs to score 100 arms, default", SCORING, "default_100_us", 300.0),
         Bar("CPU ms per routed request, static (aim)", STATIC, "cpu_gateway_ms", 0.6, aim=True),
         Bar("CPU ms per routed request, minilm (aim)", MINILM, "cpu_gateway_ms", 8.0, aim=True),
         Bar("µs per stream event, back to back (aim)", STATIC, "burst_us_per_event", 10.0, aim=True),
@@ -97,6 +101,9 @@ def _row(results: Results, gateway: str, words: int, unique: bool) -> Series | N
 
 
 def _median(results: Results, bar: Bar) -> float | None:
+    if bar.gateway == SCORING:
+        values = [one[bar.figure] for one in results.scoring if bar.figure in one]
+        return median(values) if values else None
     row = _row(results, bar.gateway, bar.words, bar.unique)
     spread = row.spread(bar.figure) if row is not None else None
     return None if spread is None else spread.median

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.results import Results, Series, times
+from bench.scoring import ARMS
 from bench.stats import Spread, spread
 
 
@@ -141,6 +142,17 @@ def _direct_table(results: Results) -> Table:
     return Table("The fake upstream alone: it is not the bottleneck", ("", "", ""), tuple(rows))
 
 
+def _scoring_tables(results: Results) -> list[Table]:
+    """Microseconds of one decision by policy and number of arms; none for a run that did not measure it."""
+    if not results.scoring:
+        return []
+    spreads = {name: spread([one[name] for one in results.scoring]) for name in results.scoring[0]}
+    policies = list(dict.fromkeys(name.split("_")[0] for name in spreads))
+    rows = ((p, *(with_spread(spreads[name]) for name in spreads if name.startswith(f"{p}_"))) for p in policies)
+    heads = tuple(f"score {n} arms, µs" for n in ARMS)
+    return [Table("A single decision, the embedding being there", ("", *heads), tuple(rows))]
+
+
 def tables(results: Results) -> list[Table]:
     """Everything that is printed and written, in order."""
     ours = [s for s in results.series if s.is_ours and s.rounds]
@@ -151,6 +163,7 @@ def tables(results: Results) -> list[Table]:
         _figure_table(results, "Latency at half of the measured capacity, from the scheduled arrival", _LATENCY),
         _figure_table(results, "Streams", _STREAMS),
         _figure_table(results, "Start and memory", _START),
+        *_scoring_tables(results),
         _direct_table(results),
     ]
     failures = tuple((s.label, e) for s in results.series for e in s.errors)

@@ -44,7 +44,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Results:
-    """A whole run."""
+    """A whole run; `scoring` holds microseconds of a single decision, round by round."""
 
     series: tuple[Series, ...]
     direct: tuple[Figures, ...]
@@ -53,6 +53,7 @@ class Results:
     command: str
     date: str
     machine: str
+    scoring: tuple[Figures, ...] = ()
     settings: Mapping[str, float] = field(default_factory=dict)
 
     def peers_of(self, ours: Series) -> list[Series]:

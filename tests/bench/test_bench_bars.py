@@ -1,6 +1,8 @@
 """The bars read the right row and figure, and a miss is a miss."""
 
-from bench.bars import MINILM, STATIC, against_litellm, bars, check, verdicts
+from dataclasses import replace
+
+from bench.bars import MINILM, SCORING, STATIC, against_litellm, bars, check, verdicts
 from bench.measure import Row
 from bench.results import Results, Series
 
@@ -48,7 +50,14 @@ def test_only_aims_may_be_missed() -> None:
     rows: dict[tuple[str, bool], dict[str, float]] = {}
     for (gateway, unique, figure), value in bound.items():
         rows.setdefault((gateway, unique), {})[figure] = value
+    scoring = rows.pop((SCORING, True))
     series = [
         Series(gateway, Row(30, unique=unique, streams=True), (figures,)) for (gateway, unique), figures in rows.items()
     ]
-    assert check(run_with(*series), lambda line: None)
+    assert check(replace(run_with(*series), scoring=(scoring,)), lambda line: None)
+
+
+def test_a_decision_that_takes_too_long_is_missed_by_the_median_of_the_rounds() -> None:
+    rounds = ({"default_8_us": 90.0}, {"default_8_us": 101.0}, {"default_8_us": 300.0})
+    found = [v for v in verdicts(replace(run_with(), scoring=rounds)) if v.bar.figure == "default_8_us"]
+    assert [(v.value, v.met) for v in found] == [(101.0, False)]

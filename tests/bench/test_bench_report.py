@@ -70,6 +70,13 @@ def test_medians_are_taken_over_the_rounds() -> None:
     assert "3 interleaved rounds" in page
 
 
+def test_a_single_decision_is_shown_by_policy_and_number_of_arms() -> None:
+    figures = {"default_8_us": 50.0, "linear_8_us": 40.0, "default_100_us": 140.0, "linear_100_us": 90.0}
+    page = markdown(replace(results(one_round(0.4)), scoring=(figures,)))
+    assert "| score 8 arms, µs | score 100 arms, µs |" in page
+    assert "| default | 50 | 140 |" in page
+
+
 def test_a_failed_round_is_listed_and_not_averaged_in() -> None:
     failed: Round = {**one_round(0.4), ("Gearshift, static", ROW): "port 1: 3 of 5 requests failed"}
     got = results(one_round(0.4), failed)
