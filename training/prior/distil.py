@@ -4,7 +4,7 @@ The targets are the teachers' held-out predictions of the training rows, so that
 knows of queries it has not seen, and not what it remembers. Left out: unlabelled queries beyond the training rows.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,22 +60,44 @@ class Lessons:
     tokens: Reals
     usd: Reals
 
+    def logs(self) -> Reals:
+        """Logs of tokens, then of USD, shape (n, 2m)."""
+        return np.asarray(np.log(np.hstack([np.maximum(self.tokens, 1e-3), np.maximum(self.usd, 1e-12)])))
 
-def distil(task: FitTask, lessons: Lessons, *, settings: DistilSettings, seconds: Reals | None = None) -> DefaultPolicy:
-    """The policy that serves, at full precision; ``seconds`` are recorded times, shape (n, m), NaN where none."""
+
+def distil(
+    task: FitTask,
+    lessons: Lessons,
+    *,
+    settings: DistilSettings,
+    seconds: Reals | None = None,
+    more: tuple[Inputs, Lessons] | None = None,
+) -> DefaultPolicy:
+    """The policy that serves, at full precision.
+
+    Args:
+        lessons: Of the training rows.
+        seconds: Recorded times, shape (n, m), NaN where none.
+        more: Queries without outcomes, and what the teachers say of them.
+    """
     inputs, names = task.inputs, [arm.name for arm in task.arms]
     feature_map = _map_of(inputs, settings, seed=task.seed)
-    logs = np.log(np.hstack([lessons.tokens, np.maximum(lessons.usd, 1e-12)]))
-    targets = np.hstack([lessons.quality, logs])
-    goals = standardised(lessons.quality, logs)
-    basis = _with_units(_basis_of(feature_map), inputs, goals, replace(settings.units, seed=task.seed))
+    logs, taught = lessons.logs(), inputs
+    quality, all_logs = lessons.quality, logs
+    if more is not None:
+        taught = _joined(inputs, more[0])
+        quality, all_logs = np.vstack([quality, more[1].quality]), np.vstack([logs, more[1].logs()])
+    goals = standardised(quality, all_logs)
+    basis = _with_units(_basis_of(feature_map), taught, goals, replace(settings.units, seed=task.seed))
     whitening = np.eye(basis.n_outputs)
     whitening[: basis.n_landmarks, : basis.n_landmarks] = whitener(feature_map)[
         : basis.n_landmarks, : basis.n_landmarks
     ]
     look = basis.look(inputs.embeddings, inputs.lexical)
-    weights = whitening @ ridge_path(look.features @ whitening, targets, [settings.penalty])[0]
-    centre, means, m = look.features.mean(axis=0), targets.mean(axis=0), len(names)
+    features = look.features if more is None else basis(taught.embeddings, taught.lexical)
+    weights = whitening @ ridge_path(features @ whitening, np.hstack([quality, all_logs]), [settings.penalty])[0]
+    # Centred on the queries that were asked: their mean is the one to fall back to.
+    centre, means, m = look.features.mean(axis=0), np.hstack([lessons.quality, logs]).mean(axis=0), len(names)
     mass = np.bincount(look.nearest, minlength=basis.n_landmarks).astype(np.float64)
     fitted_logs = means[m:] + (look.features - centre) @ weights[:, m:]
     residual = inputs.scores - lessons.quality
@@ -99,6 +121,11 @@ def distil(task: FitTask, lessons: Lessons, *, settings: DistilSettings, seconds
         encoder_id=task.encoder_id,
         offsets=_offsets(basis, look.nearest, residual, noise_sd, settings, seed=task.seed),
     )
+
+
+def _joined(one: Inputs, other: Inputs) -> Inputs:
+    names = [field.name for field in fields(one) if field.name != "input_ratio"]
+    return replace(one, **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
 
 
 def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMap:

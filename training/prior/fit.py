@@ -8,10 +8,13 @@ import numpy as np
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.known import USD_PER_TOKEN_OF_PRICE
 from training.inputs import Inputs, Reals
+from training.prior.between import between
 from training.prior.distil import DistilSettings, Lessons, distil
 from training.prior.spending import SpendingTeacher, fit_spending
 from training.prior.teacher import MEMBERS, Progress, Teacher, fit_teacher
 from training.zoo.task import FitTask
+
+MIXED_PER_ROW, MOST_MIXED = 1, 10_000  # unasked queries that the student hears its teacher on
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def fit_default(
     usd = fit_spending(inputs, np.maximum(inputs.usd, 1e-9), seed=task.seed) if unpriced else None
     progress("fitting the cost model", 1, 1)
     teacher = TeacherOfAll(quality, tokens, usd, task)
-    exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds)
+    unasked = between(inputs, min(MIXED_PER_ROW * len(inputs), MOST_MIXED), seed=task.seed)
+    more = (unasked, teacher.predict(unasked))
+    exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds, more=more)
     arms = [arm.name for arm in task.arms]
     policy = DefaultPolicy.from_tensors(exact.to_tensors(), arms=arms, encoder_id=task.encoder_id)
     facts = quality.facts | {"token_slopes": tokens.kept.tolist(), "n_landmarks": int(policy.offsets.cells.shape[0])}

@@ -17,7 +17,8 @@ from training.prior.folds import content_folds
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask
 
-MEMBERS = ("knn", "logistic", "gbdt", "irt", "mlp")
+MEMBERS = ("knn", "cluster", "logistic", "gbdt", "irt", "mlp")
+_EQUAL_ROWS = 500.0  # rows whose worth equal weights have against the fitted ones
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,7 +44,7 @@ class Teacher:
 
 
 def fit_teacher(
-    task: FitTask, *, names: Sequence[str] = MEMBERS, n_folds: int = 3, progress: Progress = lambda what, done, of: None
+    task: FitTask, *, names: Sequence[str] = MEMBERS, n_folds: int = 4, progress: Progress = lambda what, done, of: None
 ) -> Teacher:
     """Cross-fit the members named, weigh, calibrate, and fit them on everything."""
     folds, scores = content_folds(task.inputs, n_folds, seed=task.seed), task.inputs.scores
@@ -79,16 +80,19 @@ def fit_teacher(
 def contrast_weights(held_out: Reals, scores: Reals) -> Reals:
     """Weights of K held-out predictions, shape (K, n, m), on the simplex, shape (K,).
 
-    Half of a weight is 1 / K and half the non-negative least squares fit of the contrasts between arms, which is their
-    held-out likelihood under equal noise: what all arms share decides nothing, and a likelihood of the scores
-    themselves spends the weights on it.
+    Non-negative least squares of the contrasts between arms, which is their held-out likelihood under equal noise,
+    mixed with equal weights that count as 500 rows. What all arms share decides nothing, and a likelihood of the scores
+    themselves would spend the weights on it.
     """
     from scipy.optimize import nnls
 
     apart = [_contrasts(each).ravel() for each in held_out]
     found, _ = nnls(np.stack(apart, axis=1), _contrasts(scores).ravel())
     equal = np.full(len(held_out), 1.0 / len(held_out))
-    return equal if found.sum() <= 0 else np.asarray(0.5 * equal + 0.5 * found / found.sum())
+    if found.sum() <= 0:
+        return equal
+    share = _EQUAL_ROWS / (_EQUAL_ROWS + len(scores))
+    return np.asarray(share * equal + (1.0 - share) * found / found.sum())
 
 
 def _contrasts(values: Reals) -> Reals:

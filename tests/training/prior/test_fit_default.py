@@ -16,11 +16,13 @@ from policies.zoo.default import DefaultPolicy
 from training.contender import Sample
 from training.inputs import Inputs, make_inputs
 from training.offline import contexts_of
+from training.prior.between import between
 from training.prior.contender import default, reloaded
 from training.prior.distil import between_cells_sd
 from training.prior.fit import DefaultFit, fit_default
 from training.prior.folds import content_folds
 from training.prior.spending import fit_spending
+from training.prior.teacher import contrast_weights
 from training.zoo.contenders import task_of
 from training.zoo.save import artifact_of
 
@@ -70,9 +72,7 @@ def test_offsets_that_were_learned_move_the_predictions(sample: Sample, encoder:
     assert (after.quality_sd < before.quality_sd).all()
 
 
-@pytest.mark.parametrize(
-    "missing", ["distilled.weights", "distilled.basis.landmarks", "offsets.cells"]
-)
+@pytest.mark.parametrize("missing", ["distilled.weights", "distilled.basis.landmarks", "offsets.cells"])
 def test_a_default_artifact_that_lacks_a_part_is_refused(sample: Sample, encoder: Any, missing: str) -> None:
     tensors = fitted(sample, encoder).policy.to_tensors()
     del tensors[missing]
@@ -135,3 +135,21 @@ def test_offsets_expect_the_spread_between_cells_and_no_more() -> None:
     found = between_cells_sd(cell.astype(np.int32), residual, np.full(2, 0.4))
     assert found[0] == pytest.approx(spread.std(), abs=0.03)
     assert found[1] < 0.02
+
+
+def test_unasked_queries_lie_between_similar_ones_and_claim_no_outcome(sample: Sample) -> None:
+    mixed = between(sample.inputs, 50, seed=2)
+    assert np.linalg.norm(mixed.embeddings, axis=1) == pytest.approx(np.ones(50), abs=1e-5)
+    assert np.isnan(mixed.scores).all()
+    closeness = (mixed.embeddings @ sample.inputs.embeddings.T).max(axis=1)
+    assert closeness.min() > 0.9  # each is near one of its two parents
+    assert (mixed.embeddings == between(sample.inputs, 50, seed=2).embeddings).all()
+
+
+def test_members_are_weighed_by_what_sets_arms_apart() -> None:
+    rng, n = np.random.default_rng(8), 4_000
+    contrast, level = rng.normal(scale=0.2, size=n), rng.normal(scale=0.3, size=n)
+    scores = np.column_stack([level + contrast, level - contrast])
+    knows_level, knows_contrast = np.column_stack([level, level]), np.column_stack([contrast, -contrast])
+    weights = contrast_weights(np.stack([knows_level, knows_contrast]), scores)
+    assert weights == pytest.approx([0.5 * 500 / 4_500, 1.0 - 0.5 * 500 / 4_500])
