@@ -11,6 +11,10 @@ GROUP = "gearshift.commands"
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 OURS = ("policies.", "router.", "training.")
 
+# Extra of this distribution that brings a module which only some verbs need.
+_OF_TRAIN = ("jinja2", "jsonschema", "lightgbm", "matplotlib", "referencing", "scipy", "sklearn")
+EXTRAS = dict.fromkeys(_OF_TRAIN, "train")
+
 # Target and help of each built-in verb, as data: showing help must load none of them.
 VERBS: dict[str, tuple[str, str]] = {
     "serve": ("router.commands.serve:command", "Start the gateway; without a configuration, on what it finds here"),
@@ -83,6 +87,8 @@ def _in_words(error: Exception) -> str:
     """Our own errors are written for people; of any other the kind helps, and where to see more."""
     if type(error).__module__.startswith(OURS):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).partition(".")[0])):
+        return f"no module {error.name!r}; run: pip install 'gearshift[{extra}]'"
     return f"{type(error).__name__}: {error} (GEARSHIFT_TRACEBACK=1 shows where)"
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from policies.arms import MODES, ArmSyntaxError, parse_arm
 from policies.encoders.load import BUILT_IN as ENCODERS
 from policies.errors import PolicyError
+from policies.registry import BUILT_IN as POLICIES
 from policies.settings import Condition
 from policies.zoo.conditions import condition
 from router.config import names
@@ -17,7 +18,7 @@ from router.config.arms import arms_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
-POLICIES = ("static", "uniform", "rules", "linear")
+UNLEARNED = ("static", "uniform", "rules")  # every other built-in policy serves an artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,12 @@ def _deployment(path: Path, item: Deployment, *, name: str) -> Iterator[Problem]
 
 def _policy(config: Config, known: Known) -> Iterator[Problem]:
     policy = config.policy
-    yield from _registered(("policy", "name"), policy.name, kind="policies", built_in=POLICIES)
+    yield from _registered(("policy", "name"), policy.name, kind="policies", built_in=tuple(POLICIES))
     yield from _registered(("encoder", "name"), config.encoder.name, kind="encoders", built_in=tuple(ENCODERS))
-    for needed, field in (("static", "arm"), ("linear", "artifact")):
-        if policy.name == needed and getattr(policy, field) is None:
-            yield Problem(("policy", field), f"required by the policy {needed!r}")
+    learned = policy.name in POLICIES and policy.name not in UNLEARNED
+    for needed, field in ((policy.name == "static", "arm"), (learned, "artifact")):
+        if needed and getattr(policy, field) is None:
+            yield Problem(("policy", field), f"required by the policy {policy.name!r}")
     for field in ("arm", "fallback"):
         text = getattr(policy, field)
         if text is not None:

@@ -77,7 +77,7 @@ class Rule(Strict):
 class PolicyConfig(Strict):
     name: str = "rules"
     arm: str | None = None  # for `static`
-    artifact: str | None = None  # directory, for `linear`
+    artifact: str | None = None  # directory, for a learned policy
     rules: list[Rule] = []  # for `rules`; empty = the shipped ones
     fallback: str | None = None  # arm that answers when routing fails or is late; default: the cheapest arm
 

@@ -73,3 +73,14 @@ def test_an_error_is_one_line_and_its_traceback_is_there_for_who_asks() -> None:
     assert done.returncode == FAILED
     assert re.fullmatch(r"gearshift feedback: no gateway answers at http://127\.0\.0\.1:9 .*\n", done.stderr)
     assert "Traceback" in run(*arguments, GEARSHIFT_TRACEBACK="1").stderr
+
+
+def test_a_missing_optional_package_names_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacking(**_: object) -> None:
+        raise ModuleNotFoundError("No module named 'sklearn'", name="sklearn.linear_model")
+
+    monkeypatch.setattr("policies.cli._command", lambda target: lacking)
+    assert main(["train"]) == FAILED
+    assert capsys.readouterr().err.endswith("no module 'sklearn.linear_model'; run: pip install 'gearshift[train]'\n")

@@ -94,6 +94,7 @@ MISTAKES = [
     ("models: {auto: {deployments: [{upstream: fake}]}}", "models.auto", "virtual model names"),
     ("models: {}", "models", "at least one entry"),
     ("server: {port: 1}\nserver: {port: 2}", "server", "written twice, on lines"),
+    ("policy: {name: default}", "policy.artifact", "required by the policy 'default'"),
 ]
 
 

@@ -39,7 +39,7 @@ def _cells(policy: Mapping[str, Any]) -> list[str]:
     band = "" if interval is None else f" [{interval[0]:.0f}, {interval[1]:.0f}]"
     saving = (
         "–"
-        if committed["saving_pct"] is None
+        if committed["saving_pct"] is None or committed["realised_ratio"] is None
         else f"{committed['saving_pct']:.1f} at {committed['realised_ratio']:.3f}"
     )
     return [

@@ -7,7 +7,7 @@ import typer
 
 from training.commands.progress import progress_bars
 from training.commands.train_anchors import anchors
-from training.commands.train_zoo import add_to
+from training.commands.train_zoo import DATA_HELP, add_to, names_of
 
 command = typer.Typer(help="Fit a policy from recorded outcomes.", no_args_is_help=True)
 
@@ -19,10 +19,11 @@ def train() -> None:
 
 @command.command()
 def linear(
-    data: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set.")],
-    pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
-    pool: Annotated[str, typer.Option(help="Pool to fit.")],
+    data: Annotated[Path, typer.Option(help=DATA_HELP)],
     out: Annotated[Path, typer.Option(help="Folder to write the artifact to.")],
+    pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of arms with prices.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Pool to fit.")] = None,
+    arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
     half: Annotated[int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
@@ -33,15 +34,24 @@ def linear(
     from policies.encoders.base import EncoderError
     from policies.errors import PolicyError
     from policies.pools import PoolError
+    from training.records.record import RecordError
     from training.train_linear import TrainLinear, train_linear
 
     task = TrainLinear(
-        data_dir=data, pools_file=pools, pool=pool, out=out, half=half, encoder=encoder, source=source, seed=seed
+        data_dir=data,
+        pools_file=pools,
+        pool=pool,
+        out=out,
+        half=half,
+        encoder=encoder,
+        source=source,
+        seed=seed,
+        arms=names_of(arms),
     )
     try:
         with progress_bars() as tell:
             report, result = train_linear(task, progress=tell)
-    except (EncoderError, PolicyError, PoolError) as problem:
+    except (EncoderError, PolicyError, PoolError, RecordError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem
     if as_json:

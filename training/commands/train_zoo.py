@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from training.replay_report import ReplayReport
     from training.zoo.train import TrainZoo
 
+DATA_HELP = "Outcomes: a folder of `gearshift collect`, CSV, JSONL, a gateway's log; with --pools, a folder of sets."
 ZOO = {
     "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
@@ -25,6 +26,11 @@ ZOO = {
 }
 
 
+def names_of(text: str | None) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
 def add_to(command: typer.Typer) -> None:
     """Register a verb under the name of each policy."""
     for name, what in ZOO.items():
@@ -33,10 +39,11 @@ def add_to(command: typer.Typer) -> None:
 
 def _verb(policy: str) -> Callable[..., None]:
     def verb(
-        data: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set.")],
-        pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
-        pool: Annotated[str, typer.Option(help="Pool to fit.")],
+        data: Annotated[Path, typer.Option(help=DATA_HELP)],
         out: Annotated[Path, typer.Option(help="Folder to write the artifact to.")],
+        pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of arms with prices.")] = None,
+        pool: Annotated[str | None, typer.Option(help="Pool to fit.")] = None,
+        arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
         half: Annotated[
             int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")
         ] = None,
@@ -47,7 +54,9 @@ def _verb(policy: str) -> Callable[..., None]:
     ) -> None:
         from training.zoo.train import TrainZoo
 
-        task = TrainZoo(policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed)
+        task = TrainZoo(
+            policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed, arms=names_of(arms)
+        )
         (print_json if as_json else print_table)(task)
 
     return verb
@@ -76,11 +85,12 @@ def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":
     from policies.errors import PolicyError
     from policies.pools import PoolError
     from training.commands.progress import progress_bars
+    from training.records.record import RecordError
     from training.zoo.train import train_zoo
 
     try:
         with progress_bars() as tell:
             return train_zoo(task, progress=tell)
-    except (EncoderError, PolicyError, PoolError) as problem:
+    except (EncoderError, PolicyError, PoolError, RecordError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem

@@ -8,12 +8,13 @@ from typing import Any
 from policies.artifact import load_artifact, save_artifact
 from policies.encoders.base import Encoder
 from policies.encoders.load import load_encoder, prepare_encoder
-from policies.tables import Mask, OutcomeTable, load_pool, split_halves
+from policies.tables import Mask, OutcomeTable, split_halves
 from policies.zoo.predictive import PredictivePolicy
 from training.contender import Sample
 from training.embeddings import embed_prompts
 from training.fold_report import evaluation_of, held_out_report, natural_trade_offs
 from training.inputs import make_inputs
+from training.records.load import load_outcomes
 from training.replay_report import ReplayReport
 from training.zoo.contenders import task_of
 from training.zoo.fit import fit_policy
@@ -28,30 +29,32 @@ class TrainZoo:
     """Which policy to fit on what, with which encoder, and where to.
 
     Attributes:
+        data_dir / pools_file / pool / arms: As for ``load_outcomes``.
         half: Only the prompts of this side of ``split_halves``; None takes all.
         source: Weights of the encoder, None for its own default.
     """
 
     policy: str
     data_dir: Path
-    pools_file: Path
-    pool: str
+    pools_file: Path | None
+    pool: str | None
     out: Path
     half: int | None = None
     encoder: str = "minilm"
     source: str | None = None
     seed: int = 0
+    arms: tuple[str, ...] = ()
 
 
 def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict[str, Any]]:
     """Run the task and write its artifact; returns the held-out report and a summary of plain JSON values.
 
     Raises:
-        PoolError: The data cannot be read.
+        PoolError, RecordError: The data cannot be read.
         EncoderError: The encoder cannot be opened.
         PolicyError: No policy of the zoo has that name, or the artifact cannot be written there.
     """
-    table = load_pool(task.data_dir, task.pools_file, task.pool)
+    table = load_outcomes(task.data_dir, pools_file=task.pools_file, pool=task.pool, arms=task.arms, progress=progress)
     if task.half is not None:
         table = table.rows(split_halves(table.prompts) == bool(task.half))
     prepare_encoder(task.encoder, source=task.source)
