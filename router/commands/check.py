@@ -13,7 +13,7 @@ import typer
 
 from router.config.load import inline_secrets, load_config
 from router.config.problems import ConfigError, Problem, dotted
-from router.config.review import ArmRow, arm_rows, encoder_warnings, local_warnings, warnings_of
+from router.config.review import ArmRow, arm_rows, artifact_errors, encoder_warnings, local_warnings, warnings_of
 from router.config.schema import Config
 
 PROBE_S = 10.0
@@ -68,6 +68,7 @@ def examine(path: Path | None, *, probe: bool) -> Report:
         return report
     report.arms = arm_rows(config)
     report.warnings += [*warnings_of(config), *local_warnings(config), *encoder_warnings(config)]
+    report.errors += artifact_errors(config)
     if path is not None:
         words = "a secret in clear text: everybody who reads the file has it; write ${NAME} and export NAME"
         report.warnings += [Problem(place, words) for place in inline_secrets(path)]

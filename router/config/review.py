@@ -110,6 +110,25 @@ def encoder_warnings(config: Config) -> Iterator[Problem]:
         yield Problem(("encoder", "name"), f"{config.encoder.name} cannot be opened yet: {error}")
 
 
+def artifact_errors(config: Config) -> Iterator[Problem]:
+    """Why the artifact that is there would not serve with this encoder and these arms; opens both."""
+    from policies.encoders.base import EncoderError
+    from policies.encoders.load import load_encoder
+    from policies.errors import PolicyError
+    from policies.registry import load_policy
+
+    artifact = config.policy.artifact
+    if artifact is None or not Path(artifact).expanduser().is_dir():
+        return
+    try:
+        encoder = load_encoder(config.encoder.name, source=config.encoder.source)
+        load_policy(config.policy, list(arm_table(config).values()), encoder)
+    except EncoderError:
+        return  # `encoder_warnings` tells of it; without an encoder there is nothing to compare
+    except PolicyError as error:
+        yield Problem(("policy", "artifact"), str(error).removeprefix("policy.artifact: "))
+
+
 def local_warnings(config: Config) -> Iterator[Problem]:
     """Whether the packages of the built-in model are there, if it is used."""
     from router.local_model_server import LocalModelMissing, find_weights
