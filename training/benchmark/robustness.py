@@ -49,15 +49,25 @@ def same_arm_pct(
     arms = arm_facts(sample)
     before = _arms_chosen(policy, contexts_of(sample, embed(sample.prompts)), arms, trade_off)
     alike = {}
-    for name, perturb in perturbations.items():
-        tag = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-        changed = tuple(
-            perturb(prompt, np.random.default_rng([seed, tag, row])) for row, prompt in enumerate(sample.prompts)
-        )
+    for name, changed in changed_prompts(table, perturbations, seed=seed).items():
         contexts = contexts_of(replace(sample, prompts=changed), embed(changed))
         after = _arms_chosen(policy, contexts, arms, trade_off)
         alike[name] = 100.0 * float(np.mean(np.array(before) == np.array(after)))
     return alike
+
+
+def changed_prompts(
+    table: OutcomeTable, perturbations: Mapping[str, Perturbation], *, seed: int = 0
+) -> dict[str, tuple[str, ...]]:
+    """The table's first 500 prompts as each perturbation changes them."""
+    found = {}
+    for name, perturb in perturbations.items():
+        tag = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
+        found[name] = tuple(
+            perturb(prompt, np.random.default_rng([seed, tag, row]))
+            for row, prompt in enumerate(table.prompts[:MAX_PROMPTS])
+        )
+    return found
 
 
 def _arms_chosen(

@@ -10,6 +10,8 @@ from training.commands.progress import progress_bars as progress_bars
 
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+_MOST_JOBS = 4  # each holds a pool and its features; more ask for memory rather than cores
+
 
 class Robustness(StrEnum):
     """For which policies changed prompts are decided again."""
@@ -21,9 +23,10 @@ class Robustness(StrEnum):
 
 @command.command()
 def benchmark(
-    train: Annotated[Path, typer.Option(help="Directory with one folder of Parquet files per outcome set: to fit on.")],
-    pools: Annotated[Path, typer.Option(help="JSON file that names pools of arms with prices.")],
-    test: Annotated[Path | None, typer.Option(help="Another such directory: to judge on, instead of folds.")] = None,
+    context: typer.Context,
+    train: Annotated[Path, typer.Option(help="Outcomes to fit on, as for `gearshift train`: records, or sets.")],
+    pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of sets, with prices.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Others to judge on, instead of folds.")] = None,
     pool: Annotated[list[str] | None, typer.Option(help="Pool to measure; repeat for more. Default: all.")] = None,
     policy: Annotated[list[str] | None, typer.Option(help="Policy to compare; repeat for more. Default: all.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts of --split kfold.")] = 5,
@@ -39,6 +42,9 @@ def benchmark(
     robustness: Annotated[Robustness, typer.Option(help="Whose decisions to repeat on changed prompts.")] = (
         Robustness.default
     ),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes, of one thread each. Default: one per core, at most 4.")
+    ] = None,
     report: Annotated[bool, typer.Option(help="Write the report as HTML and PNG.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -46,11 +52,23 @@ def benchmark(
     from policies.encoders.base import EncoderError
     from policies.errors import PolicyError
     from policies.pools import PoolError
-    from training.benchmark.run import Benchmark
+    from training.benchmark.crew import WorkerDied
     from training.benchmark.splits import BenchmarkError
+    from training.benchmark.task import Benchmark
     from training.contenders.registry import ContenderError, names_of
+    from training.records.record import RecordError
     from training.report.result import ReportError
 
+    mistakes = (
+        BenchmarkError,
+        ContenderError,
+        EncoderError,
+        PolicyError,
+        PoolError,
+        RecordError,
+        ReportError,
+        WorkerDied,
+    )
     try:
         task = Benchmark(
             train=train,
@@ -65,9 +83,10 @@ def benchmark(
             seed=seed,
             robust=_robust(robustness, names_of(policy or ())),
         )
-        result = _study(task, encoders) if encoders else _run(task, encoder=encoder, source=source)
+        result = _study(task, encoders) if encoders else _run(task, encoder=encoder, source=source, jobs=jobs)
+        result["command"] = _command_line(context)
         written = _save(result, out / ("encoders.json" if encoders else "result.json"), report=report and not encoders)
-    except (BenchmarkError, ContenderError, EncoderError, PolicyError, PoolError, ReportError) as problem:
+    except mistakes as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem
     _show(result, written, as_json=as_json, encoders=encoders)
@@ -77,15 +96,55 @@ def _robust(which: Robustness, names: tuple[str, ...]) -> frozenset[str]:
     return frozenset({Robustness.none: (), Robustness.default: ("default",), Robustness.all: names}[which])
 
 
-def _run(task: Any, *, encoder: str, source: str | None) -> dict[str, Any]:
+def _run(task: Any, *, encoder: str, source: str | None, jobs: int | None) -> dict[str, Any]:
+    from functools import partial
+    from time import perf_counter
+
     from policies.encoders.load import load_encoder, prepare_encoder
+    from training.benchmark.crew import processes
     from training.benchmark.run import run_benchmark
     from training.perturb import perturbations
 
+    start, n_jobs = perf_counter(), jobs or _jobs()
     prepare_encoder(encoder, source=source)
     opened = load_encoder(encoder, source=source)
     with progress_bars() as tell:
-        return run_benchmark(task, encoder=opened, progress=tell, perturbations=perturbations())
+        result = run_benchmark(
+            task,
+            encoder=opened,
+            progress=tell,
+            perturbations=perturbations(),
+            open_crew=partial(processes, n_processes=n_jobs),
+        )
+    for pool, reason in result["skipped"].items():
+        typer.echo(f"skipped {pool}: {reason}", err=True)
+    return result | {"jobs": n_jobs, "wall_s": round(perf_counter() - start, 1)}
+
+
+def _jobs() -> int:
+    import os
+
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), _MOST_JOBS)
+    return min(os.cpu_count() or 1, _MOST_JOBS)
+
+
+def _command_line(context: typer.Context) -> str:
+    """What was asked for, with the names of folders and files alone: a result may be published."""
+    import shlex
+
+    words = ["gearshift", "benchmark"]
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[option.name or ""]
+        if isinstance(value, bool):
+            words.append(option.opts[0] if value else option.secondary_opts[0])
+            continue
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words += [option.opts[0], each.name if isinstance(each, Path) else str(each)]
+    return shlex.join(words)
 
 
 def _study(task: Any, encoders: str) -> dict[str, Any]:

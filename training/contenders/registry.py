@@ -87,3 +87,11 @@ def names_of(chosen: Sequence[str]) -> tuple[str, ...]:
         if name not in FACTORIES:
             raise ContenderError(f"no policy is named {name!r}; choose from {', '.join(FACTORIES)}")
     return tuple(name for name in FACTORIES if not chosen or name in chosen)
+
+
+def made_together(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names in groups, each from one module: what such contenders share they fit once, if one process fits them."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(FACTORIES[name].partition(":")[0], []).append(name)
+    return [tuple(group) for group in groups.values()]

@@ -27,7 +27,7 @@ from training.metrics.curve import best_single, reference_usd
 Progress = Callable[[str, int, int], None]
 Make = Callable[[str], Contender]
 EncoderFor = Callable[..., tuple[Encoder, dict[str, Any]]]
-Load = Callable[[Path, Path, str], PoolData]
+Load = Callable[[Path, Path | None, str], PoolData]
 
 POOLS = ("mmlu_pro_7", "reasoning_gym_modes")
 ROUTERS = ("knn", "default")
@@ -37,7 +37,7 @@ class StudyTask(Protocol):
     """What the study reads of the benchmark's task."""
 
     train: Path
-    pools_file: Path
+    pools_file: Path | None
     out: Path
     test: Path | None
     pools: tuple[str, ...]
@@ -88,7 +88,7 @@ def run_study(
     if task.test is not None:
         raise BenchmarkError("--encoders compares on parts of --train; leave --test out")
     routers = ROUTERS if not task.policies or set(task.policies) == set(FACTORIES) else task.policies
-    pools = task.pools or tuple(name for name in pool_names(task.pools_file) if name in POOLS)
+    pools = task.pools or _pools_of(task)
     store = ForecastStore(task.out / "forecasts")
     study = _Study(task, names_of(encoders), routers, make, encoder_for, load, progress, store, code_version())
     result: dict[str, Any] = {
@@ -103,6 +103,11 @@ def run_study(
     plain: dict[str, Any] = plain_values(result)
     write_study(plain, task.out)
     return plain
+
+
+def _pools_of(task: StudyTask) -> tuple[str, ...]:
+    known = pool_names(task.pools_file, data_dir=task.train)
+    return known if task.pools_file is None else tuple(name for name in known if name in POOLS)
 
 
 def names_of(encoders: str) -> tuple[str, ...]:

@@ -41,6 +41,19 @@ def test_json_is_all_there_is_on_stdout(invoke: Invoke, tmp_path: Path) -> None:
     assert orjson.loads((tmp_path / "run" / "result.json").read_bytes()) == result
 
 
+def test_json_tells_what_made_it_and_no_folder_of_this_machine(invoke: Invoke, tmp_path: Path) -> None:
+    done = invoke("--json", "--jobs", "1")
+    result: dict[str, Any] = orjson.loads(done.stdout)
+    assert result["command"] == (
+        "gearshift benchmark --train data --pools pools.json --policy fixed --policy global_means --policy oracle "
+        "--folds 2 --out run --jobs 1 --no-report --json"
+    )
+    assert (result["data"], result["jobs"], result["skipped"]) == ("data", 1, {})
+    assert result["wall_s"] > 0.0
+    assert len(result["code"]) == 12
+    assert str(tmp_path) not in done.stdout
+
+
 def test_table_names_pool_policies_and_the_best_arm(invoke: Invoke) -> None:
     done = invoke()
     assert done.exit_code == 0, done.output

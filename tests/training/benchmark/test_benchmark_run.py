@@ -10,8 +10,9 @@ import pytest
 
 from policies.encoders.base import Encoder
 from policies.pools import PoolError
-from training.benchmark.run import Benchmark, run_benchmark
+from training.benchmark.run import run_benchmark
 from training.benchmark.splits import BenchmarkError
+from training.benchmark.task import Benchmark
 from training.contender import Contender, Fitted, Sample
 from training.contenders.registry import ContenderError, make_contender
 
@@ -202,3 +203,37 @@ def test_unknown_split_says_which_there_are(task: Benchmark, encoder: Encoder) -
 def test_missing_set_is_named(task: Benchmark, encoder: Encoder, tmp_path: Path) -> None:
     with pytest.raises(PoolError, match=r"absent/world/queries\.parquet: no such file"):
         run(replace(task, train=tmp_path / "absent"), encoder)
+
+
+def test_pool_that_cannot_be_measured_is_told_beside_the_others(task: Benchmark, encoder: Encoder) -> None:
+    pools = orjson.loads(task.pools_file.read_bytes()) if task.pools_file else {}
+    unlike = {**pools["easy_hard"], "arms": [*pools["easy_hard"]["arms"], {"model": "new", "mode": "reasoning"}]}
+    pools |= {"absent": {**pools["easy_hard"], "set": "nowhere"}, "unlike": unlike}
+    Path(str(task.pools_file)).write_bytes(orjson.dumps(pools))
+    result = run(task, encoder)
+    assert list(result["pools"]) == ["easy_hard"]
+    assert result["skipped"]["absent"].startswith("data/nowhere/queries.parquet: no such file")
+    assert "no row for arm new/reasoning" in result["skipped"]["unlike"]
+
+
+def test_where_no_pool_can_be_measured_every_reason_is_told(task: Benchmark, encoder: Encoder) -> None:
+    pools = orjson.loads(task.pools_file.read_bytes()) if task.pools_file else {}
+    absent = {**pools["easy_hard"], "set": "nowhere"}
+    Path(str(task.pools_file)).write_bytes(orjson.dumps({"one": absent, "two": absent}))
+    with pytest.raises(BenchmarkError, match=r"no pool can be measured: one: .*no such file.*; two: .*no such file"):
+        run(task, encoder)
+
+
+@pytest.mark.parametrize("n_test", [1, 3])
+def test_a_handful_of_blind_rows_is_judged(task: Benchmark, write_set: WriteSet, encoder: Encoder, n_test: int) -> None:
+    result = run(replace(task, test=write_set("blind", rows=range(200, 200 + n_test))), encoder)
+    assert result["pools"]["easy_hard"]["n_test"] == n_test
+    assert orjson.loads(orjson.dumps(result)) == result
+
+
+def test_blind_rows_that_were_taught_are_taken_out_of_the_training(
+    task: Benchmark, write_set: WriteSet, encoder: Encoder
+) -> None:
+    result = run(replace(task, test=write_set("blind", rows=range(110, 130))), encoder)
+    assert result["pools"]["easy_hard"]["n_test"] == 20
+    assert result["pools"]["easy_hard"]["n_train"] == 110
