@@ -16,7 +16,7 @@ from training.embeddings import Floats, embed_prompts
 from training.fold_report import evaluation_of, held_out_report, natural_trade_offs
 from training.inputs import make_inputs
 from training.linear import LinearSettings, fit_linear, make_artifact
-from training.records.load import load_outcomes
+from training.records.load import check_learnable, load_outcomes
 from training.replay_report import ReplayReport
 
 Progress = Callable[[str, int, int], None]
@@ -27,7 +27,7 @@ class TrainLinear:
     """What to fit on, with which encoder, and where to.
 
     Attributes:
-        data_dir / pools_file / pool / arms: As for ``load_outcomes``.
+        data_dir / pools_file / pool / arms / prices_file: As for ``load_outcomes``.
         half: Only the prompts of this side of ``split_halves``; None takes all.
         source: Weights of the encoder, None for its own default.
     """
@@ -41,6 +41,7 @@ class TrainLinear:
     source: str | None = None
     seed: int = 0
     arms: tuple[str, ...] = ()
+    prices_file: Path | None = None
 
 
 def train_linear(task: TrainLinear, *, progress: Progress) -> tuple[ReplayReport, dict[str, Any]]:
@@ -51,9 +52,17 @@ def train_linear(task: TrainLinear, *, progress: Progress) -> tuple[ReplayReport
         EncoderError: The encoder cannot be opened.
         ArtifactError: The artifact cannot be written there.
     """
-    table = load_outcomes(task.data_dir, pools_file=task.pools_file, pool=task.pool, arms=task.arms, progress=progress)
+    table = load_outcomes(
+        task.data_dir,
+        pools_file=task.pools_file,
+        pool=task.pool,
+        arms=task.arms,
+        prices_file=task.prices_file,
+        progress=progress,
+    )
     if task.half is not None:
         table = table.rows(split_halves(table.prompts) == bool(task.half))
+    check_learnable(table, task.data_dir)
     prepare_encoder(task.encoder, source=task.source)
     encoder = load_encoder(task.encoder, source=task.source)
     embeddings = _embedded(encoder, table, progress=progress)

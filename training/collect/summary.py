@@ -1,6 +1,7 @@
 """A collection in numbers: accuracy and USD of each arm with 95 % intervals, and what is still missing."""
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,7 +147,8 @@ def _next(summary: Summary) -> str:
         return f"stopped: {summary.stopped}"
     if any(line.missing for line in summary.arms):
         return "some cells have no answer; the same command asks them again"
-    return f"full table; learn from it: gearshift train … --data {summary.out} (gearshift train --help lists what fits)"
+    folder = shlex.quote(summary.out)
+    return f"full table; learn from it: gearshift train default --data {folder} --out policy"
 
 
 def _measured(value: float | None, interval: tuple[float, float] | None, form: str) -> str:

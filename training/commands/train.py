@@ -7,7 +7,7 @@ import typer
 
 from training.commands.progress import progress_bars
 from training.commands.train_anchors import anchors
-from training.commands.train_zoo import DATA_HELP, add_to, names_of
+from training.commands.train_zoo import DATA_HELP, PRICES_HELP, add_to, names_of
 
 command = typer.Typer(help="Fit a policy from recorded outcomes.", no_args_is_help=True)
 
@@ -24,6 +24,7 @@ def linear(
     pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of arms with prices.")] = None,
     pool: Annotated[str | None, typer.Option(help="Pool to fit.")] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
+    prices: Annotated[Path | None, typer.Option(help=PRICES_HELP)] = None,
     half: Annotated[int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
@@ -47,6 +48,7 @@ def linear(
         source=source,
         seed=seed,
         arms=names_of(arms),
+        prices_file=prices,
     )
     try:
         with progress_bars() as tell:

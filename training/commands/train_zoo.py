@@ -1,6 +1,6 @@
 """``gearshift train knn`` and its like: one verb for each policy of the zoo, all of the same shape."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from training.zoo.train import TrainZoo
 
 DATA_HELP = "Outcomes: a folder of `gearshift collect`, CSV, JSONL, a gateway's log; with --pools, a folder of sets."
+PRICES_HELP = "Prices of the records' arms, JSON or YAML: {arm: {input: …, output: …}}, USD per Mtok."
+ENCODER_HELP = "Encoder of the gateway that will serve it; fitted: the static one, fitted to these prompts first."
 ZOO = {
     "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
@@ -44,10 +46,11 @@ def _verb(policy: str) -> Callable[..., None]:
         pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of arms with prices.")] = None,
         pool: Annotated[str | None, typer.Option(help="Pool to fit.")] = None,
         arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
+        prices: Annotated[Path | None, typer.Option(help=PRICES_HELP)] = None,
         half: Annotated[
             int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")
         ] = None,
-        encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
+        encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "minilm",
         source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
         seed: Annotated[int, typer.Option(help="Seed of the fit and its folds.")] = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -55,8 +58,9 @@ def _verb(policy: str) -> Callable[..., None]:
         from training.zoo.train import TrainZoo
 
         task = TrainZoo(
-            policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed, arms=names_of(arms)
-        )
+            policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed,
+            arms=names_of(arms), prices_file=prices,
+        )  # fmt: skip
         (print_json if as_json else print_table)(task)
 
     return verb
@@ -76,8 +80,26 @@ def print_table(task: "TrainZoo") -> None:
 
     report, result = _trained(task)
     print_report(report)
-    served = f"policy: {{name: {task.policy}, artifact: {task.out}}}"
-    typer.echo(f"wrote {task.out} ({result['version']}); serve it with {served}")
+    for line in about_data(result):
+        typer.echo(line)
+    typer.echo(f"wrote {task.out} ({result['version']}); serve it with")
+    for line in result["serve"]:
+        typer.echo(line)
+
+
+def about_data(result: Mapping[str, Any]) -> list[str]:
+    """What became of the records' queries, and what the report's encoder had seen; nothing for a pool."""
+    lines = []
+    if "coverage" in result:
+        found = result["coverage"]
+        by_arm = ", ".join(f"{arm} {n}" for arm, n in sorted(found["by_arm"].items()))
+        unscored = f"; {found['n_unscored']} records without a score were left out" if found["n_unscored"] else ""
+        lines.append(f"queries: {found['n_kept']} of {found['n_queries']} answered by every arm ({by_arm}){unscored}")
+    if "fitted_encoder" in result:
+        fitted = result["fitted_encoder"]
+        lines.append(f"encoder: fitted to all {fitted['n_prompts']} prompts without their scores, held-out ones too;")
+        lines.append(f"  kept in {fitted['encoder']} ({fitted['encoder_id']})")
+    return lines
 
 
 def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":
@@ -85,12 +107,16 @@ def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":
     from policies.errors import PolicyError
     from policies.pools import PoolError
     from training.commands.progress import progress_bars
+    from training.encoder.weights import EncoderFitError
     from training.records.record import RecordError
     from training.zoo.train import train_zoo
 
     try:
         with progress_bars() as tell:
             return train_zoo(task, progress=tell)
-    except (EncoderError, PolicyError, PoolError, RecordError) as problem:
+    except ImportError as problem:
+        typer.echo(f"error: no module {problem.name!r}; run: pip install 'gearshift[train]'", err=True)
+        raise typer.Exit(1) from problem
+    except (EncoderError, EncoderFitError, PolicyError, PoolError, RecordError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,16 @@ def read_prompts(place: Path, *, pools_file: Path | None = None, pool: str | Non
         EncoderFitError: The file cannot be read, has no such column, or holds fewer than 200 prompts.
         PoolError: The pool cannot be read.
     """
-    found = dict.fromkeys(text for text in _texts(place, pools_file, pool) if text.strip())
+    return distinct_prompts(_texts(place, pools_file, pool), place=place)
+
+
+def distinct_prompts(texts: Iterable[str], *, place: Path) -> tuple[str, ...]:
+    """Distinct texts in order, those without a visible character left out; ``place`` is where they came from.
+
+    Raises:
+        EncoderFitError: Fewer than 200 remain.
+    """
+    found = dict.fromkeys(text for text in texts if text.strip())
     if len(found) < LEAST_PROMPTS:
         raise EncoderFitError(
             f"{place}: {len(found)} distinct prompts with text; an encoder needs at least {LEAST_PROMPTS}, better "

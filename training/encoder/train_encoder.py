@@ -55,8 +55,14 @@ def train_encoder(task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
         PoolError: The pool cannot be read.
     """
     _check_out(task.out)
-    scores: Reals | None = None
     prompts = read_prompts(task.prompts, pools_file=task.pools_file, pool=task.pool)
+    return fit_encoder(prompts, task, progress=progress)
+
+
+def fit_encoder(prompts: Sequence[str], task: TrainEncoder, *, progress: Progress) -> dict[str, Any]:
+    """As ``train_encoder``, on distinct prompts that were read already."""
+    _check_out(task.out)
+    scores: Reals | None = None
     teacher = teacher_embeddings(task.teacher, prompts, progress=progress)
     if task.outcomes is not None:
         scores = _mean_scores(task, prompts)

@@ -1,12 +1,14 @@
 """The whole way from an outcome set to an artifact of any policy of the zoo: load, embed, judge, fit, save."""
 
+import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from policies.artifact import load_artifact, save_artifact
-from policies.encoders.base import Encoder
+from policies.encoders.base import Encoder, EncoderError
 from policies.encoders.load import load_encoder, prepare_encoder
 from policies.tables import Mask, OutcomeTable, split_halves
 from policies.zoo.predictive import PredictivePolicy
@@ -14,7 +16,7 @@ from training.contender import Sample
 from training.embeddings import embed_prompts
 from training.fold_report import evaluation_of, held_out_report, natural_trade_offs
 from training.inputs import make_inputs
-from training.records.load import load_outcomes
+from training.records.load import check_learnable, load_covered
 from training.replay_report import ReplayReport
 from training.zoo.contenders import task_of
 from training.zoo.fit import fit_policy
@@ -22,6 +24,7 @@ from training.zoo.save import artifact_of
 
 Progress = Callable[[str, int, int], None]
 N_FOLDS = 5
+FITTED = "fitted"  # not an encoder's name: the static one, fitted to these very prompts first
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class TrainZoo:
     """Which policy to fit on what, with which encoder, and where to.
 
     Attributes:
-        data_dir / pools_file / pool / arms: As for ``load_outcomes``.
+        data_dir / pools_file / pool / arms / prices_file: As for ``load_outcomes``.
+        encoder: Its name, or ``fitted``: the static encoder is then fitted to the prompts and kept beside ``out``.
         half: Only the prompts of this side of ``split_halves``; None takes all.
         source: Weights of the encoder, None for its own default.
     """
@@ -44,6 +48,12 @@ class TrainZoo:
     source: str | None = None
     seed: int = 0
     arms: tuple[str, ...] = ()
+    prices_file: Path | None = None
+
+    @property
+    def encoder_out(self) -> Path:
+        """Where a fitted encoder goes; an artifact's folder holds nothing else."""
+        return self.out.with_name(f"{self.out.name}-encoder")
 
 
 def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict[str, Any]]:
@@ -51,15 +61,42 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
 
     Raises:
         PoolError, RecordError: The data cannot be read.
-        EncoderError: The encoder cannot be opened.
+        EncoderError, EncoderFitError: The encoder cannot be opened, or not be fitted.
         PolicyError: No policy of the zoo has that name, or the artifact cannot be written there.
     """
-    table = load_outcomes(task.data_dir, pools_file=task.pools_file, pool=task.pool, arms=task.arms, progress=progress)
+    table, coverage = load_covered(
+        task.data_dir,
+        pools_file=task.pools_file,
+        pool=task.pool,
+        arms=task.arms,
+        prices_file=task.prices_file,
+        progress=progress,
+    )
     if task.half is not None:
         table = table.rows(split_halves(table.prompts) == bool(task.half))
+    check_learnable(table, task.data_dir)
+    told: dict[str, Any] = {} if coverage is None else {"coverage": asdict(coverage)}
+    if task.encoder == FITTED:
+        told["fitted_encoder"] = _fitted(table, task, progress=progress)
+        task = replace(task, encoder="static", source=str(task.encoder_out))
     prepare_encoder(task.encoder, source=task.source)
     encoder = load_encoder(task.encoder, source=task.source)
-    return fit_and_save(_embedded(encoder, table, progress=progress), task=task, encoder=encoder, progress=progress)
+    sample = _embedded(encoder, table, progress=progress)
+    report, summary = fit_and_save(sample, task=task, encoder=encoder, progress=progress)
+    return report, summary | told
+
+
+def _fitted(table: OutcomeTable, task: TrainZoo, *, progress: Progress) -> dict[str, Any]:
+    """Fit the static encoder to the prompts, without labels, and save it; its summary."""
+    from training.encoder.fit_static import StaticSettings
+    from training.encoder.prompts import distinct_prompts
+    from training.encoder.train_encoder import TrainEncoder, fit_encoder
+
+    if task.source is not None:
+        raise EncoderError("--source names the weights of a ready encoder; --encoder fitted makes its own")
+    prompts = distinct_prompts(table.prompts, place=task.data_dir)
+    settings = StaticSettings(seed=task.seed)
+    return fit_encoder(prompts, TrainEncoder(task.data_dir, task.encoder_out, settings=settings), progress=progress)
 
 
 def fit_and_save(
@@ -92,7 +129,24 @@ def fit_and_save(
     artifact = artifact_of(policy, fitted_on, facts=facts, data=data, evaluation=evaluation_of(report))
     saved = load_artifact(save_artifact(artifact, task.out, encoder=encoder), encoder=encoder)
     summary = {"artifact": str(task.out), "version": saved.version, "arms": list(table.arm_names), "data": data}
-    return report, summary | {"facts": facts, "evaluation": dict(artifact.evaluation)}
+    summary |= {"facts": facts, "evaluation": dict(artifact.evaluation), "serve": serving_lines(task)}
+    return report, summary
+
+
+def serving_lines(task: TrainZoo) -> list[str]:
+    """The lines of a gateway's configuration that serve the artifact with its encoder."""
+    encoder = {"name": task.encoder} | ({} if task.source is None else {"source": task.source})
+    return [
+        f"encoder: {_flow(encoder)}",
+        f"policy: {_flow({'name': task.policy, 'artifact': str(task.out)})}",
+    ]
+
+
+def _flow(fields: dict[str, str]) -> str:
+    """A YAML mapping on one line; a path with signs that YAML reads is quoted."""
+    plain = re.compile(r"[\w./~][\w./~-]*")
+    shown = (f"{key}: {value if plain.fullmatch(value) else json.dumps(value)}" for key, value in fields.items())
+    return "{" + ", ".join(shown) + "}"
 
 
 def _fit(sample: Sample, task: TrainZoo, encoder: Encoder) -> tuple[PredictivePolicy, dict[str, Any]]:
