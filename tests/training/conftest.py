@@ -36,7 +36,7 @@ def encoder() -> HashEncoder:
     return HashEncoder()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> OutcomeTable:
     """600 queries; the cheap arm is right on 'easy' ones (90 %) and rarely else (10 %), the dear arm on all (90 %)."""
     rng, n = np.random.default_rng(0), 600

@@ -231,7 +231,7 @@ async def test_the_summary_is_shown_without_cutting_names_or_figures(
     said = capsys.readouterr().out
     assert all(arm in said for arm in (CHEAP, DEAR, THINKING))
     assert "1.000 (0.510–1.000)" in said
-    assert "gearshift train … --data outcomes" in said
+    assert "gearshift train default --data outcomes --out policy" in said
 
 
 async def test_a_changed_prompt_does_not_mix_with_the_old_one(collector: Any) -> None:

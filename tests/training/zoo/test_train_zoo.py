@@ -1,10 +1,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from policies.artifact import MANIFEST, WEIGHTS, save_artifact
 from policies.registry import load_policy
 from policies.settings import DeclaredPolicy
 from policies.tables import OutcomeTable
@@ -12,7 +14,9 @@ from training.commands.train_zoo import ZOO, add_to
 from training.contender import Sample
 from training.inputs import make_inputs
 from training.offline import arm_facts
+from training.zoo.contenders import task_of
 from training.zoo.fit import DEFAULT, FITS
+from training.zoo.save import artifact_of
 from training.zoo.train import TrainZoo, fit_and_save
 
 
@@ -54,3 +58,16 @@ def test_missing_data_is_one_line_and_a_status(name: str, tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert "p.json: cannot be read" in result.output
     assert "Traceback" not in result.output
+
+
+def test_the_same_seed_gives_the_same_bytes_of_the_default_policy(
+    tmp_path: Path, world: OutcomeTable, encoder: Any
+) -> None:
+    few = world.rows(np.arange(len(world)) < 200)
+    sample = Sample(few, make_inputs(few, encoder.encode(few.prompts)))
+    for name in ("a", "b"):
+        fit_task = task_of(sample, encoder_id=encoder.encoder_id, seed=3)
+        policy, facts = fit_policy("default", fit_task)
+        save_artifact(artifact_of(policy, fit_task, facts=facts), tmp_path / name, encoder=encoder)
+    for file in (MANIFEST, WEIGHTS):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
