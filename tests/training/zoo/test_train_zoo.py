@@ -15,7 +15,7 @@ from training.contender import Sample
 from training.inputs import make_inputs
 from training.offline import arm_facts
 from training.zoo.contenders import task_of
-from training.zoo.fit import DEFAULT, FITS
+from training.zoo.fit import DEFAULT, FITS, fit_policy
 from training.zoo.save import artifact_of
 from training.zoo.train import TrainZoo, fit_and_save
 
