@@ -4,15 +4,20 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 import pytest
+import typer
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer.main import get_command
 
+from policies.cli import VERBS
 from policies.records import KINDS, STATUSES, AttemptRecord, DecisionRow, FeedbackRow, OutcomeRow
 from policies.registry import registered_policies
 from policies.zoo.conditions import CONDITION_NAMES
@@ -84,6 +89,26 @@ def settings(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]
                 yield from settings(below, f"{key}{between}.")
 
 
+@cache
+def options_of(verb: str) -> frozenset[str] | None:
+    """Options of a verb, ``train knn`` included; None where there is no such verb."""
+    name, _, below = verb.partition(" ")
+    if name not in VERBS:
+        return None
+    module, _, attribute = VERBS[name][0].partition(":")
+    command = getattr(import_module(module), attribute)
+    if not isinstance(command, typer.Typer):
+        app = typer.Typer()
+        app.command()(command)
+        command = app
+    found = get_command(command)
+    subcommands = getattr(found, "commands", {})
+    if below and below not in subcommands:
+        return None
+    asked = [subcommands[below]] if below else [found, *subcommands.values()]
+    return frozenset(option for each in asked for parameter in each.params for option in parameter.opts) | {"--help"}
+
+
 @pytest.mark.parametrize("source", PAGES, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(source: Path) -> None:
     broken = []
@@ -133,6 +158,21 @@ def test_every_column_of_the_log_is_documented() -> None:
     rows = (DecisionRow, AttemptRecord, OutcomeRow, FeedbackRow)
     assert {column.name for row in rows for column in fields(row)} - named == set()
     assert {*KINDS, *STATUSES} - named == set()
+
+
+COMMAND = re.compile(r"gearshift ((?:train )?[a-z_]+)((?: +(?:--?[a-z-]+|[^\s`|#\\-][^\s`|#]*))*)")
+
+
+def test_every_documented_command_and_option_exists() -> None:
+    unknown = []
+    for source in [*PAGES, ROOT / "bench" / "README.md"]:
+        for verb, rest in COMMAND.findall(source.read_text()):
+            if (known := options_of(verb)) is None:
+                unknown.append(f"{source.name}: gearshift {verb}")
+                continue
+            given = re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)
+            unknown += [f"{source.name}: gearshift {verb} {option}" for option in given if option not in known]
+    assert unknown == []
 
 
 def test_every_policy_and_condition_is_documented() -> None:

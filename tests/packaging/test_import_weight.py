@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from time import perf_counter
 
 import pytest
+
+from policies.registry import registered_policies
 
 HEAVY = {
     "torch",
@@ -15,6 +18,10 @@ HEAVY = {
     "sentence_transformers",
     "xllamacpp",
     "scipy",
+    "lightgbm",
+    "matplotlib",
+    "jinja2",
+    "training",
 }
 
 
@@ -24,3 +31,33 @@ def test_importing_it_loads_nothing_heavy(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert HEAVY & set(done.stdout.split()) == set()
+
+
+@pytest.mark.parametrize("name", registered_policies())
+def test_serving_a_policy_loads_nothing_heavy(name: str) -> None:
+    program = (
+        "import sys; from policies.registry import policy_type; "
+        f"policy_type({name!r}); print(*{{name.partition('.')[0] for name in sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert HEAVY & set(done.stdout.split()) == set()
+
+
+def test_help_is_there_in_a_blink() -> None:
+    command = [sys.executable, "-m", "policies.cli", "--help"]
+    taken = []
+    for _ in range(5):  # the best of five: other work on the machine is not ours
+        start = perf_counter()
+        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        taken.append(perf_counter() - start)
+    assert min(taken) < 0.3
+
+
+@pytest.mark.parametrize("verb", ["train", "benchmark", "report", "collect"])
+def test_the_help_of_a_training_verb_loads_no_learner(verb: str) -> None:
+    program = f"import sys, policies.cli as c; c.main([{verb!r}, '--help']); print('|', *sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    loaded = {name.partition(".")[0] for name in done.stderr.rpartition("| ")[2].split()}
+    assert "typer" in loaded
+    assert loaded & (HEAVY - {"training"}) == set()
