@@ -73,7 +73,7 @@ MEMBERS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(MEMBERS, JSON, max_size=5))
 def test_no_value_of_any_member_does_more_than_be_refused(members: dict[str, Any]) -> None:
     raw = orjson.dumps({**CORPUS["GOOD"], **_in_64_bits(members)})

@@ -277,7 +277,7 @@ def streams(draw: st.DrawFn) -> bytes:
     return (wire + draw(st.sampled_from([b"data: [DONE]\n\n", b""]))).replace(b"\n", end)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(wire=streams(), asked=st.booleans(), data=st.data())
 def test_the_output_is_the_same_for_every_split(wire: bytes, asked: bool, data: st.DataObject) -> None:
     whole = StreamRelay(OURS, include_usage=asked)
