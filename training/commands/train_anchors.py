@@ -37,7 +37,7 @@ def anchors(
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Choose the prompts a new arm should answer first; with --outcomes, take the arm into an artifact by its answers."""
+    """Choose the prompts a new arm should answer first; with --outcomes, let it join an artifact by its answers."""
     from policies.encoders.base import EncoderError
     from policies.errors import PolicyError
     from policies.pools import PoolError
