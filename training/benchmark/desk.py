@@ -47,6 +47,18 @@ class _Member:
     spare: Contender
 
 
+def counting(tell: Progress, what: str, *, of: int) -> Callable[[int], None]:
+    """A function that is told how many more are done, and tells how many are done by now."""
+    done = 0
+
+    def count(n: int) -> None:
+        nonlocal done
+        done += n
+        tell(what, done, of)
+
+    return count
+
+
 class LazySample:
     """A table whose prompts are embedded only when a fit asks for them."""
 
@@ -56,12 +68,7 @@ class LazySample:
     @cached_property
     def sample(self) -> Sample:
         """The table with features and embeddings."""
-        ready, of = [0], len(self.table)
-
-        def count(n: int) -> None:
-            ready[0] += n
-            self._tell(self._what, ready[0], of)
-
+        count = counting(self._tell, self._what, of=len(self.table))
         embeddings = embed_prompts(self._encoder, self.table.prompts, progress=count)
         return Sample(self.table, make_inputs(self.table, embeddings))
 
@@ -139,18 +146,24 @@ class Desk:
         """Whether every forecast of the job is on disk."""
         return all(self._recall(fit, name) is not None for name in fit.policies)
 
+    def asks_changed_prompts(self, fit: Fit) -> bool:
+        """Whether the job measures robustness, for which ``embed_changed`` comes first."""
+        probes = self._probes(fit.part)
+        return bool(probes.perturbations) and bool(probes.robust & set(fit.policies))
+
     def embed(self, name: str) -> None:
-        """Embed a pool's prompts, the changed ones that robustness asks for included, into the cache on disk."""
+        """Embed a pool's prompts into the cache on disk."""
         pool = self.pool(name)
         for side in {id(each): each for each in (pool.fit_on, pool.judge_on)}.values():
             _ = side.sample
-        if not self.perturbations:
-            return
-        judged = pool.test.table.rows(pool.parts[0][1].test)
-        changed = changed_prompts(judged, self.perturbations)
-        for done, prompts in enumerate(changed.values(), start=1):
-            embed_prompts(self.encoder, prompts)
-            self.tell(f"{name}: embedding changed prompts", done, len(changed))
+
+    def embed_changed(self, name: str) -> None:
+        """Embed the changed prompts that robustness asks for into the cache on disk."""
+        pool = self.pool(name)
+        changed = changed_prompts(pool.test.table.rows(pool.parts[0][1].test), self.perturbations)
+        prompts = [prompt for group in changed.values() for prompt in group]
+        count = counting(self.tell, f"{name}: embedding changed prompts", of=len(prompts))
+        embed_prompts(self.encoder, prompts, progress=count)
 
     def do(self, job: Job) -> PoolResult | None:
         """Fit and keep, or measure: the result of a ``Measure``.

@@ -1,6 +1,6 @@
 """The whole benchmark: for each pool load, embed, fit every contender on every part, and measure what was forecast."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from threading import Lock
@@ -15,7 +15,7 @@ from training.benchmark.result import PoolResult
 from training.benchmark.robustness import Perturbation
 from training.benchmark.splits import BenchmarkError, name_of
 from training.benchmark.store import code_version
-from training.benchmark.task import Benchmark, Measure
+from training.benchmark.task import Benchmark, Fit, Measure
 from training.contenders.registry import make_contenders
 from training.records.record import RecordError
 
@@ -91,6 +91,7 @@ def _results(desk: Desk, crew: Crew, pools: tuple[str, ...], problems: dict[str,
             fits[pool] = _start(desk, crew, pool)
         except _UNUSABLE as problem:
             problems[pool] = problem
+        _stop_if_crew_is_lost(future for futures in fits.values() for future in futures)
     measured: dict[str, Future[Answer]] = {}
     for pool, futures in fits.items():
         try:
@@ -108,20 +109,33 @@ def _results(desk: Desk, crew: Crew, pools: tuple[str, ...], problems: dict[str,
     return results
 
 
+def _stop_if_crew_is_lost(futures: "Iterable[Future[Answer]]") -> None:
+    """Raise what has ended more than one pool, rather than embed the pools to come."""
+    for future in futures:
+        problem = future.exception() if future.done() else None
+        if problem is not None and not isinstance(problem, _UNUSABLE):
+            raise problem
+
+
 def _start(desk: Desk, crew: Crew, pool: str) -> "list[Future[Answer]]":
     """Submit every fit of a pool whose forecasts are not yet kept."""
     fits = desk.fits(pool)
     missing = [fit for fit in fits if not desk.has_kept(fit)]
     count = _Count(desk.tell, f"{pool}: forecasts", of=sum(len(fit.policies) for fit in fits))
     count.add(sum(len(fit.policies) for fit in fits if fit not in missing))
-    if missing:
-        desk.embed(pool)
-    futures = []
-    for fit in missing:
+
+    def submit(fit: Fit) -> "Future[Answer]":
         future = crew.submit(fit)
         future.add_done_callback(partial(count.ended, n=len(fit.policies)))
-        futures.append(future)
-    return futures
+        return future
+
+    if missing:
+        desk.embed(pool)
+    waiting = [fit for fit in missing if desk.asks_changed_prompts(fit)]
+    futures = [submit(fit) for fit in missing if fit not in waiting]
+    if waiting:  # the crew is at work by now
+        desk.embed_changed(pool)
+    return futures + [submit(fit) for fit in waiting]
 
 
 class _Count:

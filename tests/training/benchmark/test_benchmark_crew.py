@@ -1,21 +1,24 @@
 """Jobs in several processes: the same numbers however many there are, and a clear word when one dies."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psutil
 import pytest
 
 from policies.encoders.base import Encoder
-from training.benchmark.crew import JobError, WorkerDied, processes
+from training.benchmark.crew import Answer, JobError, WorkerDied, processes
 from training.benchmark.desk import Desk
 from training.benchmark.run import run_benchmark
-from training.benchmark.task import Benchmark, Fit, Measure, job_from, plain_job, plain_task, task_from
+from training.benchmark.task import Benchmark, Fit, Job, Measure, job_from, plain_job, plain_task, task_from
 from training.contenders.registry import made_together, make_contenders
+from training.perturb import perturbations
 
 WriteSet = Callable[..., Path]
 
@@ -110,6 +113,43 @@ def test_leaving_ends_every_process_though_it_is_at_work(task: Benchmark, encode
         assert len(workers()) == 2
         crew.submit(Fit("easy_hard", 0, ("logistic",)))
     assert workers() == []
+
+
+def test_robustness_is_measured_where_there_are_no_weights(task: Benchmark, encoder: Encoder) -> None:
+    result = run_benchmark(
+        replace(task, policies=("logistic",), robust=frozenset({"logistic"})),
+        encoder=encoder,
+        progress=lambda what, done, of: None,
+        perturbations={name: perturbations()[name] for name in ("prefix", "white_space")},
+        open_crew=partial(processes, n_processes=1),
+    )
+    found = result["pools"]["easy_hard"]["policies"]["logistic"]["robustness"]
+    assert set(found) == {"prefix", "white_space"}
+    assert all(0.0 <= same_pct <= 100.0 for same_pct in found.values())
+
+
+class Lost:
+    """A crew whose every worker is dead."""
+
+    def submit(self, job: Job) -> "Future[Answer]":
+        future: Future[Answer] = Future()
+        future.set_exception(WorkerDied(job, -9))
+        return future
+
+
+def test_a_lost_crew_ends_the_run_before_the_next_pool(task: Benchmark, encoder: Encoder) -> None:
+    assert task.pools_file is not None
+    pools = orjson.loads(task.pools_file.read_bytes())
+    task.pools_file.write_bytes(orjson.dumps(pools | {"next": pools["easy_hard"]}))
+    told: list[str] = []
+    with pytest.raises(WorkerDied, match="fitting global_means, domain_table on part 1 of pool 'easy_hard'"):
+        run_benchmark(
+            task,
+            encoder=encoder,
+            progress=lambda what, done, of: told.append(what),
+            open_crew=lambda desk: nullcontext(Lost()),
+        )
+    assert not any(what.startswith("next") for what in told)
 
 
 def test_a_task_and_its_jobs_survive_being_told(task: Benchmark) -> None:
