@@ -1,5 +1,7 @@
 """Jobs in several processes: the same numbers however many there are, and a clear word when one dies."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
@@ -113,6 +115,16 @@ def test_leaving_ends_every_process_though_it_is_at_work(task: Benchmark, encode
         assert len(workers()) == 2
         crew.submit(Fit("easy_hard", 0, ("logistic",)))
     assert workers() == []
+
+
+def test_a_worker_ends_when_its_parent_has_though_its_jobs_stay_open() -> None:
+    start = "import subprocess, sys, threading as t; print(subprocess.Popen([sys.executable, '-m', "
+    parent = [sys.executable, "-uc", start + "'training.benchmark.worker']).pid); t.Event().wait()"]
+    with subprocess.Popen(parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        worker = psutil.Process(int(process.stdout.readline()))
+        process.kill()
+        assert psutil.wait_procs([worker], timeout=30)[1] == []
 
 
 def test_robustness_is_measured_where_there_are_no_weights(task: Benchmark, encoder: Encoder) -> None:
