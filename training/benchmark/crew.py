@@ -1,5 +1,6 @@
 """Who does the jobs: this very process, or several processes of one thread each, whose number changes no bit."""
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -77,7 +78,7 @@ class _Worker:
         environment = module_environment() | dict.fromkeys(_THREADS, "1")
         # A session of its own: Ctrl-C reaches the parent alone, which then ends its workers.
         self._process = Popen(
-            python_module("training.benchmark.worker"),
+            [*python_module("training.benchmark.worker"), str(os.getpid())],
             stdin=PIPE,
             stdout=PIPE,
             env=environment,

@@ -118,8 +118,8 @@ def test_leaving_ends_every_process_though_it_is_at_work(task: Benchmark, encode
 
 
 def test_a_worker_ends_when_its_parent_has_though_its_jobs_stay_open() -> None:
-    start = "import subprocess, sys, threading as t; print(subprocess.Popen([sys.executable, '-m', "
-    parent = [sys.executable, "-uc", start + "'training.benchmark.worker']).pid); t.Event().wait()"]
+    start = "import os, subprocess, sys, threading as t; print(subprocess.Popen([sys.executable, '-m', "
+    parent = [sys.executable, "-uc", start + "'training.benchmark.worker', str(os.getpid())]).pid); t.Event().wait()"]
     with subprocess.Popen(parent, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         worker = psutil.Process(int(process.stdout.readline()))
