@@ -65,8 +65,20 @@ def fit_default(
     members: tuple[str, ...] = MEMBERS,
     progress: Progress = lambda what, done, of: None,
 ) -> DefaultFit:
-    """Fit on ``task.inputs`` alone; ``seconds`` are recorded times, shape (n, m), NaN where none."""
-    inputs, chosen = task.inputs, settings or DistilSettings()
+    """Fit on ``task.inputs`` alone; ``seconds`` are recorded times, shape (n, m), NaN where none.
+
+    Linear algebra runs on one thread: its sums then round the same on every machine, and small products are quicker.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        return _fit(task, seconds, settings or DistilSettings(), members, progress)
+
+
+def _fit(
+    task: FitTask, seconds: Reals | None, chosen: DistilSettings, members: tuple[str, ...], progress: Progress
+) -> DefaultFit:
+    inputs = task.inputs
     quality = fit_teacher(task, names=members, progress=progress)
     progress("fitting the cost model", 0, 1)
     tokens = fit_spending(inputs, np.exp(inputs.log_tokens), seed=task.seed)
