@@ -37,7 +37,7 @@ class JsonSchema:
     def prepare(self, reference: Reference, options: Options) -> Grade:
         known_options(options, ("schema", "strict"), check="json_schema")
         strict = flag_option(options, "strict", False, check="json_schema")
-        validator = _validator(options.get("schema"))
+        validator, unusable = _validator(options.get("schema")), _unusable()
         wanted = _wanted(reference)
 
         def grade(answer: str) -> Verdict:
@@ -48,7 +48,7 @@ class JsonSchema:
                 fault = next(validator.iter_errors(value), None)
             except RecursionError:
                 return Verdict(0.0, "nested too deep for the schema")
-            except Exception as problem:  # a reference that leads nowhere surfaces only here
+            except unusable as problem:
                 return Verdict(None, f"the schema cannot be applied: {type(problem).__name__}")
             if fault is not None:
                 return Verdict(0.0, f"breaks the schema: {fault.validator}")
@@ -76,6 +76,14 @@ def _validator(schema: object) -> Any:
         raise CheckError(f"check json_schema: option schema: {problem.message} at {problem.json_path}") from problem
     registry: Registry[Any] = Registry()  # empty: a $ref must never fetch anything
     return kind(schema, registry=registry)
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """What a schema that passes its own metaschema still raises when it is applied."""
+    from jsonschema.exceptions import UnknownType
+    from referencing.exceptions import Unresolvable
+
+    return Unresolvable, UnknownType, re.error  # a reference that leads nowhere, a type nobody knows, a broken pattern
 
 
 def _wanted(reference: Reference) -> object:

@@ -12,27 +12,10 @@ from policies.zoo.default import DefaultPolicy
 from training.contender import Fitted, Forecast, Sample
 from training.prior.distil import Lessons
 from training.prior.fit import DefaultFit, TeacherOfAll, fit_default
-from training.zoo.contenders import priced_usd, task_of
+from training.zoo.contenders import FittedZoo, task_of
 from training.zoo.save import artifact_of
 
 FAMILY = "default"
-
-
-@dataclass(slots=True)
-class FittedDefault:
-    """The policy as it serves: through the bytes of an artifact and back."""
-
-    served: DefaultPolicy
-    policy: Policy | None
-    held_out: Forecast | None
-    facts: dict[str, Any]
-
-    def forecast(self, queries: Sample) -> Forecast:
-        """Quality, cost and time of every arm, by the batch path of what serves."""
-        expected = self.served.expect(queries.inputs.embeddings, queries.inputs.lexical)
-        usd = priced_usd(queries, expected.output_tokens, self.served.tokens.input_ratio, otherwise=expected.usd)
-        seconds = expected.seconds if np.isfinite(expected.seconds).any() else None
-        return Forecast(quality=expected.quality, usd=usd, far=expected.far, seconds=seconds)
 
 
 @dataclass(slots=True)
@@ -68,7 +51,7 @@ class DefaultContender:
         held_out = _forecast(fit.teacher.lessons())
         served = reloaded(artifact_of(fit.policy, task, facts=fit.facts))
         return {
-            "default": FittedDefault(served, served, held_out, fit.facts | _sizes(fit)),
+            "default": FittedZoo(served, served, fit.facts | _sizes(fit), held_out),
             "default_teacher": FittedTeacher(fit.teacher, held_out, fit.facts),
         }
 

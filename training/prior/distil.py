@@ -1,7 +1,8 @@
 """Distils the teachers into what serves: one ridge on landmark features for quality, tokens and USD.
 
 The targets are the teachers' held-out predictions of the training rows, so that the student learns what the teacher
-knows of queries it has not seen, and not what it remembers. Left out: unlabelled queries beyond the training rows.
+knows of queries it has not seen, and not what it remembers; between those rows it may listen to the teacher on mixtures
+of them. Left out: a deployment's own unlabelled queries.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -23,7 +24,8 @@ from training.prior.units import UnitSettings, fit_units, standardised
 from training.zoo.task import FitTask, folds_of
 from training.zoo.tokens import fit_latency
 
-# Percentiles of the distances of queries new to the landmarks: trust begins to fade, is nearly gone, is lost.
+# Percentiles of the distances of queries new to the landmarks, where trust begins to fade and where 1/e of it is left;
+# beyond the last a query is called far.
 NEAR, FADE, FAR = 90.0, 99.0, 99.0
 _N_HELD = 4  # one part of these many sets the guard's bounds
 

@@ -14,7 +14,6 @@ from training.inputs import make_inputs
 from training.offline import contexts_of
 from training.zoo.contenders import Fits, LinearContender, ZooContender, priced_usd, zoo_contenders
 from training.zoo.fit import FITS
-from training.zoo.fixed import fixed_contenders, least_usd, most_accurate
 
 FAST = ("global_means", "cluster", "knn", "logistic", "linear")
 
@@ -89,18 +88,3 @@ def test_all_of_the_zoo_competes_and_the_blend_goes_last() -> None:
     assert sorted(names) == sorted([*FITS, "linear"])
     assert names[-1] == "blend"
     assert not any(contender.needs_labels for contender in zoo_contenders())
-
-
-def test_fixed_and_cheapest_are_one_arm_and_random_is_all(sample: Sample) -> None:
-    fixed, cheapest, mix = (contender.fit(sample, seed=0).forecast(sample) for contender in fixed_contenders())
-    assert fixed.dist is not None
-    assert cheapest.dist is not None
-    assert mix.dist is not None
-    assert fixed.dist[0].tolist() == [0.0, 1.0]
-    assert cheapest.dist[0].tolist() == [1.0, 0.0]
-    assert mix.dist[0].tolist() == [0.5, 0.5]
-
-
-def test_of_arms_alike_the_better_on_the_other_count_is_taken() -> None:
-    assert most_accurate(np.array([0.7, 0.9, 0.9]), np.array([1.0, 3.0, 2.0])) == 2
-    assert least_usd(np.array([0.7, 0.9, 0.8]), np.array([1.0, 1.0, 2.0])) == 1
