@@ -27,6 +27,7 @@ BUILT_IN = {
     "irt": "policies.zoo.irt:ResponsePolicy",
     "mlp": "policies.zoo.mlp:NetPolicy",
     "two_tower": "policies.zoo.two_tower:TwoTowerPolicy",
+    "topics": "policies.zoo.topics:TopicsPolicy",
     "cluster": "policies.zoo.cluster:ClusterPolicy",
     "knn": "policies.zoo.knn:KnnPolicy",
     "logistic": "policies.zoo.logistic:LogisticPolicy",

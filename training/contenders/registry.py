@@ -19,6 +19,7 @@ FACTORIES: dict[str, str] = {
     "random": "training.contenders.baselines:random",
     "global_means": "training.contenders.baselines:global_means",
     "cluster": _ZOO,
+    "topics": _ZOO,
     "knn": _ZOO,
     "linear": _ZOO,
     "logistic": _ZOO,

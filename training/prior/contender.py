@@ -35,7 +35,7 @@ class FittedTeacher:
 class DefaultContender:
     """One name of the family; the fit is the same for both."""
 
-    family, needs_labels = FAMILY, False
+    family, needs_labels, hears_rewordings = FAMILY, False, True
 
     def __init__(self, name: str, *, encoder_id: str = "") -> None:
         self.name, self._encoder_id = name, encoder_id

@@ -5,7 +5,7 @@ knows of queries it has not seen, and not what it remembers; between those rows 
 of them. Left out: a deployment's own unlabelled queries.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from training.zoo.tokens import fit_latency
 # Percentiles of the distances of queries new to the landmarks, where trust begins to fade and where 1/e of it is left;
 # beyond the last a query is called far.
 NEAR, FADE, FAR = 90.0, 99.0, 99.0
+_MOVES, _LEAST_VARIANCE = 8.0, 1e-9
 _N_HELD = 4  # one part of these many sets the guard's bounds
 
 
@@ -62,6 +63,18 @@ class Lessons:
     tokens: Reals
     usd: Reals
 
+    def rows(self, index: NDArray[np.intp]) -> "Lessons":
+        """Those of an index."""
+        return Lessons(self.quality[index], self.tokens[index], self.usd[index])
+
+    def beside(self, other: "Lessons") -> "Lessons":
+        """The rows of both."""
+        return Lessons(
+            np.vstack([self.quality, other.quality]),
+            np.vstack([self.tokens, other.tokens]),
+            np.vstack([self.usd, other.usd]),
+        )
+
     def logs(self) -> Reals:
         """Logs of tokens, then of USD, shape (n, 2m)."""
         return np.asarray(np.log(np.hstack([np.maximum(self.tokens, 1e-3), np.maximum(self.usd, 1e-12)])))
@@ -83,13 +96,12 @@ def distil(
         more: Queries without outcomes, and what the teachers say of them.
     """
     inputs, names = task.inputs, [arm.name for arm in task.arms]
-    feature_map = _map_of(inputs, settings, seed=task.seed)
-    logs, taught = lessons.logs(), inputs
-    quality, all_logs = lessons.quality, logs
+    feature_map = _steady(_map_of(inputs, settings, seed=task.seed), task)
+    logs, taught, heard = lessons.logs(), inputs, lessons
     if more is not None:
-        taught = _joined(inputs, more[0])
-        quality, all_logs = np.vstack([quality, more[1].quality]), np.vstack([logs, more[1].logs()])
-    goals = standardised(quality, all_logs)
+        taught, heard = inputs.beside(more[0]), lessons.beside(more[1])
+    targets = np.hstack([heard.quality, heard.logs()])
+    goals = standardised(heard.quality, heard.logs())
     basis = _with_units(_basis_of(feature_map), taught, goals, replace(settings.units, seed=task.seed))
     whitening = np.eye(basis.n_outputs)
     whitening[: basis.n_landmarks, : basis.n_landmarks] = whitener(feature_map)[
@@ -97,7 +109,7 @@ def distil(
     ]
     look = basis.look(inputs.embeddings, inputs.lexical)
     features = look.features if more is None else basis(taught.embeddings, taught.lexical)
-    weights = whitening @ ridge_path(features @ whitening, np.hstack([quality, all_logs]), [settings.penalty])[0]
+    weights = whitening @ ridge_path(features @ whitening, targets, [settings.penalty])[0]
     # Centred on the queries that were asked: their mean is the one to fall back to.
     centre, means, m = look.features.mean(axis=0), np.hstack([lessons.quality, logs]).mean(axis=0), len(names)
     mass = np.bincount(look.nearest, minlength=basis.n_landmarks).astype(np.float64)
@@ -125,11 +137,6 @@ def distil(
     )
 
 
-def _joined(one: Inputs, other: Inputs) -> Inputs:
-    names = [field.name for field in fields(one) if field.name != "input_ratio"]
-    return replace(one, **{name: np.concatenate([getattr(one, name), getattr(other, name)]) for name in names})
-
-
 def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMap:
     return fit_map(
         inputs.embeddings,
@@ -140,6 +147,22 @@ def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMa
         lexical_share=settings.lexical_share,
         sharpness=settings.sharpness,
         seed=seed,
+    )
+
+
+def _steady(feature_map: FeatureMap, task: FitTask) -> FeatureMap:
+    """The map with each lexical feature scaled down by how much it moves when a query is said in other words.
+
+    The factor is v / (v + 8u) with v its variance over the queries and u its mean squared move: of what is said and how
+    it is said, the policy is to go by the former.
+    """
+    if task.reworded is None:
+        return feature_map
+    lexical = task.inputs.lexical.astype(np.float64)
+    moved = ((task.reworded.lexical - lexical[task.reworded.rows]) ** 2).mean(axis=0)
+    varied = lexical.var(axis=0) + _LEAST_VARIANCE
+    return replace(
+        feature_map, lexical_sd=(feature_map.lexical_sd * (1.0 + _MOVES * moved / varied)).astype(np.float32)
     )
 
 

@@ -11,7 +11,7 @@ from training.inputs import Inputs, Reals
 from training.prior.between import between
 from training.prior.distil import DistilSettings, Lessons, distil
 from training.prior.spending import SpendingTeacher, fit_spending
-from training.prior.teacher import MEMBERS, Progress, Teacher, fit_teacher
+from training.prior.teacher import Progress, Teacher, fit_teacher, members_for
 from training.zoo.task import FitTask
 
 MIXED_PER_ROW, MOST_MIXED = 1, 10_000  # unasked queries that the student hears its teacher on
@@ -62,17 +62,18 @@ def fit_default(
     *,
     seconds: Reals | None = None,
     settings: DistilSettings | None = None,
-    members: tuple[str, ...] = MEMBERS,
+    members: tuple[str, ...] | None = None,
     progress: Progress = lambda what, done, of: None,
 ) -> DefaultFit:
     """Fit on ``task.inputs`` alone; ``seconds`` are recorded times, shape (n, m), NaN where none.
 
+    Labels of the training queries, where there are any, tell the teacher what topics there are; what serves reads none.
     Linear algebra runs on one thread: its sums then round the same on every machine, and small products are quicker.
     """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1):
-        return _fit(task, seconds, settings or DistilSettings(), members, progress)
+        return _fit(task, seconds, settings or DistilSettings(), members or members_for(task), progress)
 
 
 def _fit(
@@ -86,10 +87,19 @@ def _fit(
     usd = fit_spending(inputs, np.maximum(inputs.usd, 1e-9), seed=task.seed) if unpriced else None
     progress("fitting the cost model", 1, 1)
     teacher = TeacherOfAll(quality, tokens, usd, task)
-    unasked = between(inputs, min(MIXED_PER_ROW * len(inputs), MOST_MIXED), seed=task.seed)
-    more = (unasked, teacher.predict(unasked))
+    more = _unlabelled(task, teacher)
     exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds, more=more)
     arms = [arm.name for arm in task.arms]
     policy = DefaultPolicy.from_tensors(exact.to_tensors(), arms=arms, encoder_id=task.encoder_id)
     facts = quality.facts | {"token_slopes": tokens.kept.tolist(), "n_landmarks": int(policy.offsets.cells.shape[0])}
     return DefaultFit(policy, teacher, facts)
+
+
+def _unlabelled(task: FitTask, teacher: TeacherOfAll) -> tuple[Inputs, Lessons]:
+    """Queries without outcomes: mixtures of training ones, and those in other words, which say what they said."""
+    unasked = between(task.inputs, min(MIXED_PER_ROW * len(task.inputs), MOST_MIXED), seed=task.seed)
+    taught = teacher.predict(unasked)
+    if task.reworded is None:
+        return unasked, taught
+    same = teacher.lessons().rows(task.reworded.rows)
+    return unasked.beside(task.reworded.inputs(task.inputs)), taught.beside(same)

@@ -5,7 +5,7 @@ had not seen; the same fits together predict new queries.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from training.prior.folds import content_folds
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask, Learned
 
-MEMBERS = ("knn", "cluster", "logistic", "gbdt", "irt", "mlp")
+MEMBERS = ("knn", "cluster", "topics", "logistic", "gbdt", "irt", "mlp")
 _EQUAL_ROWS = 500.0  # rows whose worth equal weights have against the fitted ones
 Progress = Callable[[str, int, int], None]
 
@@ -50,8 +50,14 @@ class Teacher:
         return self.contrasts(blend)
 
 
+def members_for(task: FitTask) -> tuple[str, ...]:
+    """Every member, but ``topics`` only where the queries have more than one label."""
+    labelled = task.domains is not None and len(np.unique(task.domains)) > 1
+    return tuple(name for name in MEMBERS if labelled or name != "topics")
+
+
 def fit_teacher(
-    task: FitTask, *, names: Sequence[str] = MEMBERS, n_folds: int = 5, progress: Progress = lambda what, done, of: None
+    task: FitTask, *, names: Sequence[str], n_folds: int = 5, progress: Progress = lambda what, done, of: None
 ) -> Teacher:
     """Cross-fit the members named, weigh and calibrate them on what each had not seen."""
     folds, scores = content_folds(task.inputs, n_folds, seed=task.seed), task.inputs.scores
@@ -60,7 +66,7 @@ def fit_teacher(
     learned: dict[str, list[Learned]] = {name: [] for name in names}
     for done, fold in enumerate(parts):
         test = folds == fold
-        unseen, part = task.inputs.rows(test), replace(task, inputs=task.inputs.rows(~test))
+        unseen, part = task.inputs.rows(test), task.rows(~test)
         for row, name in enumerate(names):
             progress("fitting the teacher", done * len(names) + row, len(parts) * len(names))
             learned[name].append(fit_model(name, part))

@@ -136,7 +136,16 @@ class LinearContender:
 def task_of(train: Sample, *, encoder_id: str, seed: int, done: Mapping[str, Learned] | None = None) -> FitTask:
     """A sample as the models of quality see it."""
     table = train.table
-    return FitTask(train.inputs, table.arms, table.prices, encoder_id=encoder_id, seed=seed, done=done or {})
+    return FitTask(
+        train.inputs,
+        table.arms,
+        table.prices,
+        encoder_id=encoder_id,
+        seed=seed,
+        reworded=train.reworded,
+        domains=np.array(table.domains, dtype=np.str_),
+        done=done or {},
+    )
 
 
 def zoo_contenders(names: Sequence[str] | None = None, *, encoder_id: str = "") -> tuple[Contender, ...]:

@@ -21,6 +21,7 @@ DEFAULT = "default"  # no model of quality beside shared parts: all of it is dis
 FITS = {
     "global_means": "training.zoo.means:fit",
     "cluster": "training.zoo.cluster:fit",
+    "topics": "training.zoo.topics:fit",
     "knn": "training.zoo.knn:fit",
     "logistic": "training.zoo.logistic:fit",
     "gbdt": "training.zoo.gbdt:fit",

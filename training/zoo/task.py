@@ -11,6 +11,7 @@ from policies.arms import Arm
 from policies.prices import Price
 from policies.zoo.quality import QualityModel
 from training.inputs import Inputs
+from training.rewordings import Reworded
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class FitTask:
     Attributes:
         arms / prices: In the order of the columns of ``inputs.scores``; a price is None where only costs were recorded.
         encoder_id: Of the embeddings.
+        reworded: Some of the queries in other words.
+        domains: Label of each query, shape (n,); None: they have none.
         done: Models already fitted on these very inputs with this seed, by name: a blend then fits none of them twice.
     """
 
@@ -28,11 +31,15 @@ class FitTask:
     prices: Sequence[Price | None]
     encoder_id: str = ""
     seed: int = 0
+    reworded: Reworded | None = None
+    domains: NDArray[np.str_] | None = None
     done: "Mapping[str, Learned]" = field(default_factory=dict)
 
     def rows(self, mask: NDArray[np.bool_]) -> "FitTask":
         """The same task on the queries where ``mask``, shape (n,), is true."""
-        return replace(self, inputs=self.inputs.rows(mask), done={})
+        reworded = None if self.reworded is None else self.reworded.among(mask)
+        domains = None if self.domains is None else self.domains[mask]
+        return replace(self, inputs=self.inputs.rows(mask), reworded=reworded, domains=domains, done={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from policies.zoo.knn import KnnModel, kernel
 from policies.zoo.logistic import LogisticModel
 from policies.zoo.means import MeansModel
 from policies.zoo.tokens import TokenModel
+from policies.zoo.topics import TopicModel
 
 N_LEXICAL = len(FEATURE_NAMES)
 NO_LEXICAL = np.zeros((1, N_LEXICAL), np.float32)
@@ -42,6 +43,15 @@ def test_a_query_gets_the_means_of_its_cell() -> None:
     model = ClusterModel(np.array([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]]), np.array([[0.9, 0.1], [0.3, 0.4]]))
     assert model.quality(at(0.2), NO_LEXICAL).tolist() == [[0.9, 0.1]]
     assert model.quality(at(-0.2), NO_LEXICAL).tolist() == [[0.3, 0.4]]
+
+
+def test_a_query_between_topics_gets_of_each_as_much_as_it_is_likely() -> None:
+    basis = Basis(np.zeros(4), np.eye(4, 1), np.zeros(N_LEXICAL), np.ones(N_LEXICAL), np.array([0.0]))
+    weights = np.zeros((basis.n_outputs, 2))
+    weights[0, 0] = np.log(3.0)
+    model = TopicModel(basis, weights, np.zeros(2), np.array([[1.0, 0.0], [0.0, 0.4]]))
+    assert model.quality(at(1.0), NO_LEXICAL)[0] == pytest.approx([0.75, 0.1])  # three to one for the first
+    assert model.quality(at(0.0), NO_LEXICAL)[0] == pytest.approx([0.5, 0.2])
 
 
 def line(*, k: float, prior: float, width: float = 1e6) -> KnnModel:

@@ -15,13 +15,16 @@ from training.zoo.fit import fit_policy
 from training.zoo.save import artifact_of
 from training.zoo.task import FitTask
 
-NAMES = ("global_means", "cluster", "knn", "logistic", "gbdt", "mf", "irt", "mlp", "two_tower", "blend", "default")
+NAMES = (
+    "global_means", "cluster", "topics", "knn", "logistic", "gbdt", "mf", "irt", "mlp", "two_tower", "blend", "default",
+)  # fmt: skip
 LEARNED = NAMES[1:]
 
 
 def task_on(world: OutcomeTable, encoder: Any, *, inputs: Inputs | None = None, seed: int = 0) -> FitTask:
     made = make_inputs(world, encoder.encode(world.prompts)) if inputs is None else inputs
-    return FitTask(made, world.arms, world.prices, encoder_id=encoder.encoder_id, seed=seed)
+    domains = np.array(world.domains)
+    return FitTask(made, world.arms, world.prices, encoder_id=encoder.encoder_id, seed=seed, domains=domains)
 
 
 def halves(task: FitTask) -> tuple[FitTask, Inputs]:
