@@ -1,6 +1,8 @@
 """Cheap lexical features of a query: what a policy may know in microseconds, with or without an embedding.
 
-Counting is done on bytes with `translate`, which runs at memory speed; words are looked up in one dictionary pass.
+Counting is done on bytes with `translate`, which runs at memory speed; words are looked up in one dictionary pass. No
+feature sees capitals, and the amount of white space between words, at line ends and around the text counts for nothing:
+neither changes what is asked.
 """
 
 from __future__ import annotations
@@ -12,18 +14,17 @@ from math import ceil, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES_ID = "lexical-1"  # change it with any change below that alters a value
+FEATURES_ID = "lexical-2"  # change it with any change below that alters a value
 _SCAN_CHARS = 2048  # from each end of the text
 _ESTIMATE_CHARS = 8192
 _TOKEN_MARKS = bytes(c for c in range(33, 127) if not chr(c).isalpha())
 
-_DIGITS, _UPPER = b"0123456789", bytes(range(65, 91))
+_DIGITS, _BLANKS = b"0123456789", b" \t\r\n"
 _BYTE_CLASSES: dict[str, bytes] = {
     "digit_share": _DIGITS,
-    "upper_share": _UPPER,
     "operator_share": b"+-*/=<>^%",
     "bracket_share": b"()[]{}",
-    "code_mark_share": b"{};_`#\t",
+    "code_mark_share": b"{};_`#",
     "latex_mark_share": b"\\$",
     "quote_share": b"\"'",
     "latin_extended_share": bytes(range(0xC3, 0xCA)),
@@ -55,9 +56,9 @@ _COUNTS: dict[str, bytes] = {  # counted over all scanned words
 _FORM_OF = {word: i for i, words in enumerate(_FORMS.values()) for word in words.split()}
 _COUNT_OF = {word: i for i, words in enumerate(_COUNTS.values()) for word in words.split()}
 _LATEX = re.compile(rb"\\(?:frac|int|sum|sqrt|begin|cdot|left|mathbb|alpha|theta|lim|times)")
-_CODE = re.compile(rb"```|\n(?:def|class|import|from|#include|public|function|const|let|SELECT) |\n    \S")
-_OPTION = re.compile(rb"\n\s*\(?[A-J][).:]")
-_ITEM = re.compile(rb"\n\s*(?:[-*]|\d{1,2}[.)]) ")
+_CODE = re.compile(rb"```|\n(?:def|class|import|from|#include|public|function|const|let|select)[ \t]|\n    \S")
+_OPTION = re.compile(rb"\n\s*\(?[a-j][).:]")
+_ITEM = re.compile(rb"\n\s*(?:[-*]|\d{1,2}[.)])[ \t]")
 _SHAPE = ("log_chars", "log_words", "word_length", "distinct_share", "log_lines", "log_paragraphs", "log_questions")
 _MARKS = ("log_latex", "log_code", "log_options", "log_items", "non_ascii_share", "ends_with_question")
 _REQUEST = ("has_tools", "wants_schema", "has_image", "log_turn", "log_prompt_tokens")
@@ -65,7 +66,7 @@ _REQUEST = ("has_tools", "wants_schema", "has_image", "log_turn", "log_prompt_to
 FEATURE_NAMES: tuple[str, ...] = (*_SHAPE, *_MARKS, *_BYTE_CLASSES, *_FORMS, *_COUNTS, *_REQUEST)
 
 _KEPT = _DIGITS + bytes(range(97, 123)) + b"'+" + bytes(range(0x80, 0x100))
-_TO_WORDS = bytes(c + 32 if c in _UPPER else c if c in _KEPT else 32 for c in range(256))
+_TO_WORDS = bytes(c if c in _KEPT else 32 for c in range(256))
 _NEAR = 14  # words at either end in which the form of a question is looked for
 
 
@@ -89,13 +90,14 @@ def lexical_features(
         prompt_tokens: Estimated tokens of the whole request; None means those of the text.
     """
     scanned = text if len(text) <= 2 * _SCAN_CHARS else f"{text[:_SCAN_CHARS]}\n{text[-_SCAN_CHARS:]}"
-    raw = scanned.encode("utf-8", "replace")
-    words = raw.translate(_TO_WORDS).split()
+    lines = scanned.lower().encode("utf-8", "replace").strip().split(b"\n")
+    raw = b"\n".join(line.rstrip() for line in lines)
+    solid, words = raw.translate(None, _BLANKS), raw.translate(_TO_WORDS).split()
     tokens = estimate_tokens(text) if prompt_tokens is None else prompt_tokens
     values = [
-        *_shape(raw, words, n_chars=len(text), scanned_chars=len(scanned)),
-        *_marks(raw),
-        *_byte_shares(raw),
+        *_shape(raw, words, n_solid=len(solid), share_scanned=min(1.0, 2 * _SCAN_CHARS / max(len(text), 1))),
+        *_marks(raw, solid),
+        *_byte_shares(solid),
         *_forms(words),
         *_counts(words),
         *(float(has_tools), float(wants_schema), float(has_image), log1p(max(turn, 0)), log1p(max(tokens, 0))),
@@ -116,29 +118,28 @@ def estimate_tokens(text: str) -> int:
     return ceil(tokens * len(text) / max(len(scanned), 1))
 
 
-def _shape(raw: bytes, words: list[bytes], *, n_chars: int, scanned_chars: int) -> Iterable[float]:
-    n_words = len(words) * n_chars / max(scanned_chars, 1)
-    yield log1p(n_chars)
-    yield log1p(n_words)
-    yield len(raw) / (len(words) + 1)
+def _shape(raw: bytes, words: list[bytes], *, n_solid: int, share_scanned: float) -> Iterable[float]:
+    yield log1p(n_solid / share_scanned)
+    yield log1p(len(words) / share_scanned)
+    yield n_solid / (len(words) + 1)
     yield len(set(words)) / (len(words) + 1)
     yield log1p(raw.count(b"\n"))
     yield log1p(raw.count(b"\n\n"))
     yield log1p(raw.count(b"?"))
 
 
-def _marks(raw: bytes) -> Iterable[float]:
+def _marks(raw: bytes, solid: bytes) -> Iterable[float]:
     yield log1p(len(_LATEX.findall(raw)) if b"\\" in raw else 0)
     yield log1p(len(_CODE.findall(raw)))
     yield log1p(len(_OPTION.findall(raw)))
     yield log1p(len(_ITEM.findall(raw)))
-    yield 0.0 if raw.isascii() else 1.0 - len(raw.decode("utf-8", "ignore").encode("ascii", "ignore")) / len(raw)
-    yield float(raw.rstrip()[-1:] == b"?")
+    yield 0.0 if solid.isascii() else 1.0 - len(solid.decode("utf-8", "ignore").encode("ascii", "ignore")) / len(solid)
+    yield float(raw[-1:] == b"?")
 
 
-def _byte_shares(raw: bytes) -> Iterable[float]:
-    n_bytes = len(raw)
-    return [(n_bytes - len(raw.translate(None, kind))) / (n_bytes + 1) for kind in _BYTE_CLASSES.values()]
+def _byte_shares(solid: bytes) -> Iterable[float]:
+    n_bytes = len(solid)
+    return [(n_bytes - len(solid.translate(None, kind))) / (n_bytes + 1) for kind in _BYTE_CLASSES.values()]
 
 
 def _forms(words: list[bytes]) -> Iterable[float]:

@@ -9,23 +9,30 @@ from numpy.typing import NDArray
 from policies.policy import Policy
 from policies.tables import Mask, OutcomeTable
 from training.inputs import Inputs
+from training.rewordings import Reworded
 
 Reals = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Queries with their outcomes, as a table and as learners see them, row by row the same."""
+    """Queries with their outcomes, as a table and as learners see them, row by row the same.
+
+    Attributes:
+        reworded: Some of them in other words, for learners that listen to those; None: nobody could embed any.
+    """
 
     table: OutcomeTable
     inputs: Inputs
+    reworded: Reworded | None = None
 
     def __len__(self) -> int:
         return len(self.table)
 
     def rows(self, mask: Mask) -> "Sample":
         """The queries where ``mask``, shape (n,), is true."""
-        return Sample(self.table.rows(mask), self.inputs.rows(mask))
+        reworded = None if self.reworded is None else self.reworded.among(mask)
+        return Sample(self.table.rows(mask), self.inputs.rows(mask), reworded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +87,8 @@ class Contender(Protocol):
     def fit(self, train: Sample, *, seed: int) -> Fitted:
         """Fit on ``train`` alone."""
         ...
+
+
+def hears_rewordings(contender: Contender) -> bool:
+    """Whether the contender learns from ``Sample.reworded``; the others need none made."""
+    return bool(getattr(contender, "hears_rewordings", False))

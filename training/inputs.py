@@ -40,6 +40,11 @@ class Inputs:
         names = [field.name for field in fields(self) if field.name != "input_ratio"]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
+    def beside(self, other: "Inputs") -> "Inputs":
+        """The rows of both; ``input_ratio`` stays that of these."""
+        names = [field.name for field in fields(self) if field.name != "input_ratio"]
+        return replace(self, **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names})
+
 
 def make_inputs(table: OutcomeTable, embeddings: Floats) -> Inputs:
     """Features and targets of a table."""

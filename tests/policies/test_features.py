@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
@@ -78,10 +80,56 @@ def test_turn_and_tokens_are_on_a_log_scale() -> None:
 
 
 def test_a_long_text_keeps_its_length_but_not_its_middle() -> None:
-    one, other = (f"Why? {'z' * 3000}{middle * 5000}{'z' * 3000}" for middle in ("1 ", "x "))
+    one, other = (f"Why?{'z' * 3000}{middle * 5000}{'z' * 3000}" for middle in ("1+", "x+"))
     features = [lexical_features(text, prompt_tokens=9).tobytes() for text in (one, other)]
     assert features[0] == features[1]
     assert value("log_chars", one) == pytest.approx(np.log1p(len(one)))
+
+
+ASKED = """Which of the following holds for the Integral of f?
+a) It is 12
+B) It isn't
+
+Steps:
+- Factor it
+1. use \\alpha
+```
+import math
+```
+SELECT the best, e.g. "naïve", Привет привет! Is it?"""
+TOKENS = FEATURE_NAMES.index("log_prompt_tokens")
+
+
+@pytest.mark.parametrize("change", [str.lower, str.upper, str.title, str.swapcase])
+def test_no_feature_sees_capitals(change: Callable[[str], str]) -> None:
+    assert change(ASKED) != ASKED
+    assert lexical_features(change(ASKED)).tobytes() == lexical_features(ASKED).tobytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: re.sub(r"(?<=\S) (?=\S)", "  ", text),
+        lambda text: re.sub(r"(?<=\S) (?=\S)", "\t", text),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", " \t\n"),
+        lambda text: text + "\n\n\n",
+        lambda text: "\n " + text,
+    ],
+    ids=["doubled spaces", "tabs", "CRLF", "spaces at line ends", "blank lines at the end", "blanks before"],
+)
+def test_white_space_changes_nothing_but_the_token_estimate(change: Callable[[str], str]) -> None:
+    before, after = lexical_features(ASKED), lexical_features(change(ASKED))
+    assert change(ASKED) != ASKED
+    assert [name for name, same in zip(FEATURE_NAMES, before == after, strict=True) if not same] in (
+        [],
+        [FEATURE_NAMES[TOKENS]],
+    )
+
+
+def test_line_breaks_and_indents_of_code_are_seen() -> None:
+    assert value("log_lines", ASKED) > value("log_lines", ASKED.replace("\n", " "))
+    assert value("log_code", "Why?\n    x = 1") > value("log_code", "Why?\nx = 1")
 
 
 def test_a_lone_surrogate_is_no_error() -> None:

@@ -170,9 +170,11 @@ def processes(desk: Desk, *, n_processes: int) -> Iterator[Crew]:
 
 def _setting_of(desk: Desk) -> dict[str, Any]:
     """What a worker must know to be a desk like this one."""
+    slow = desk.seeing.slow
     return {
         "task": plain_task(desk.task),
-        "encoder": {"encoder_id": desk.encoder.encoder_id, "name": desk.encoder.name, "dim": desk.encoder.dim},
+        "encoder": {"encoder_id": slow.encoder_id, "name": slow.name, "dim": slow.dim},
+        "fitted": desk.seeing.encoder_id if desk.seeing.fits_inside else None,
         "perturbations": sorted(desk.perturbations),
         "code": desk.code,
     }

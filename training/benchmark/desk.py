@@ -7,26 +7,25 @@ a second run, or another process.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, partial
 from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 
-from policies.encoders.base import Encoder
-from policies.tables import Mask, OutcomeTable
 from training.benchmark.fit import PartSamples, Probes, family_of, fit_part
 from training.benchmark.load import PoolData, load_pool_data
 from training.benchmark.pooled import Pooled, pool_records
 from training.benchmark.result import PoolResult, pool_result
 from training.benchmark.robustness import Perturbation, changed_prompts
+from training.benchmark.seeing import Seeing, SeenTable
 from training.benchmark.splits import BenchmarkError, Part, parts_of, separate_parts
 from training.benchmark.store import ForecastStore, Record
 from training.benchmark.task import Benchmark, Fit, Job, Measure
-from training.contender import Contender, Sample
+from training.contender import Contender, hears_rewordings
 from training.contenders.registry import made_together, names_of
 from training.embeddings import embed_prompts
-from training.inputs import make_inputs
+from training.rewordings import Embed
 
 Progress = Callable[[str, int, int], None]
 
@@ -59,24 +58,6 @@ def counting(tell: Progress, what: str, *, of: int) -> Callable[[int], None]:
     return count
 
 
-class LazySample:
-    """A table whose prompts are embedded only when a fit asks for them."""
-
-    def __init__(self, table: OutcomeTable, encoder: Encoder, tell: Progress, *, what: str = "embedding") -> None:
-        self.table, self._encoder, self._tell, self._what = table, encoder, tell, f"{table.name}: {what}"
-
-    @cached_property
-    def sample(self) -> Sample:
-        """The table with features and embeddings."""
-        count = counting(self._tell, self._what, of=len(self.table))
-        embeddings = embed_prompts(self._encoder, self.table.prompts, progress=count)
-        return Sample(self.table, make_inputs(self.table, embeddings))
-
-    def rows(self, mask: Mask) -> Sample:
-        """The queries where ``mask`` is true."""
-        return self.sample.rows(mask)
-
-
 @dataclass(frozen=True, slots=True)
 class PoolAtHand:
     """A pool that is loaded and parted.
@@ -88,13 +69,15 @@ class PoolAtHand:
     train: PoolData
     test: PoolData
     parts: list[tuple[int, Part]]
-    fit_on: LazySample
-    judge_on: LazySample
+    fit_on: SeenTable
+    judge_on: SeenTable
 
-    def samples(self, index: int) -> PartSamples:
+    def samples(self, index: int, embed: Embed) -> PartSamples:
         """The two sides of one part."""
         seed, part = self.parts[index]
-        return PartSamples(partial(self.fit_on.rows, part.train), partial(self.judge_on.rows, part.test), seed=seed)
+        return PartSamples(
+            partial(self.fit_on.rows, part.train, embed), partial(self.judge_on.rows, part.test, embed), seed=seed
+        )
 
 
 class Desk:
@@ -104,7 +87,7 @@ class Desk:
         self,
         task: Benchmark,
         *,
-        encoder: Encoder,
+        seeing: Seeing,
         make: Make,
         perturbations: Mapping[str, Perturbation],
         code: str,
@@ -116,14 +99,17 @@ class Desk:
             code: Version of whatever can change a forecast.
             tell: Progress (what, done, of).
         """
-        self.task, self.encoder, self.code, self.tell = task, encoder, code, tell
+        self.task, self.seeing, self.code, self.tell = task, seeing, code, tell
         self.names = names_of(task.policies)
         self.perturbations = dict(perturbations) if task.robust & set(self.names) else {}
-        twice = (make(self.names, encoder_id=encoder.encoder_id) for _ in range(2))
+        twice = (make(self.names, encoder_id=seeing.encoder_id) for _ in range(2))
         self._members = {first.name: _Member(first, second) for first, second in zip(*twice, strict=True)}
         self._store = ForecastStore(task.out / "forecasts")
         self._pool: tuple[str, PoolAtHand] | None = None
         self._samples: tuple[str, int, PartSamples] | None = None
+        self._embed: tuple[str, int, Embed] | None = None
+        listens = any(hears_rewordings(each.contender) for each in self._members.values())
+        self._reworded_by = task.seed if listens else None
 
     def pool(self, name: str) -> PoolAtHand:
         """Load and part a pool, unless it is at hand.
@@ -133,7 +119,7 @@ class Desk:
             BenchmarkError: It cannot be parted as asked.
         """
         if self._pool is None or self._pool[0] != name:
-            self._pool = self._samples = None  # the last one's memory is free before the next one is read
+            self._pool = self._samples = self._embed = None  # the last one's memory is free before the next one is read
             self._pool = (name, self._loaded(name))
         return self._pool[1]
 
@@ -148,22 +134,26 @@ class Desk:
 
     def asks_changed_prompts(self, fit: Fit) -> bool:
         """Whether the job measures robustness, for which ``embed_changed`` comes first."""
-        probes = self._probes(fit.part)
+        probes = self._probes(fit)
         return bool(probes.perturbations) and bool(probes.robust & set(fit.policies))
 
     def embed(self, name: str) -> None:
-        """Embed a pool's prompts into the cache on disk."""
+        """Embed a pool's texts into the cache on disk; fitted encoders see those of the training prompts alone."""
         pool = self.pool(name)
-        for side in {id(each): each for each in (pool.fit_on, pool.judge_on)}.values():
-            _ = side.sample
+        texts = list(pool.fit_on.table.prompts if self.seeing.fits_inside else pool.fit_on.texts)
+        if not self.seeing.fits_inside and pool.judge_on is not pool.fit_on:
+            texts += pool.judge_on.texts
+        embed_prompts(self.seeing.slow, texts, progress=counting(self.tell, f"{name}: embedding", of=len(texts)))
 
     def embed_changed(self, name: str) -> None:
-        """Embed the changed prompts that robustness asks for into the cache on disk."""
+        """Embed the changed prompts that robustness asks for into the cache on disk; fitted encoders need none."""
+        if self.seeing.fits_inside:
+            return
         pool = self.pool(name)
         changed = changed_prompts(pool.test.table.rows(pool.parts[0][1].test), self.perturbations)
         prompts = [prompt for group in changed.values() for prompt in group]
         count = counting(self.tell, f"{name}: embedding changed prompts", of=len(prompts))
-        embed_prompts(self.encoder, prompts, progress=count)
+        embed_prompts(self.seeing.slow, prompts, progress=count)
 
     def do(self, job: Job) -> PoolResult | None:
         """Fit and keep, or measure: the result of a ``Measure``.
@@ -180,20 +170,27 @@ class Desk:
         task = self.task
         train = load_pool_data(task.train, task.pools_file, name)
         test = train if task.test is None else load_pool_data(task.test, task.pools_file, name)
-        fit_on = LazySample(train.table, self.encoder, self.tell)
-        judge_on = fit_on
-        if task.test is not None:
-            judge_on = LazySample(test.table, self.encoder, self.tell, what="embedding the test")
+        fit_on = SeenTable(train.table, reworded_by=self._reworded_by)
+        judge_on = SeenTable(test.table)
         return PoolAtHand(train, test, _seeded_parts(task, train, test), fit_on, judge_on)
 
     def _samples_of(self, fit: Fit) -> PartSamples:
         if self._samples is None or self._samples[:2] != (fit.pool, fit.part):
-            self._samples = (fit.pool, fit.part, self.pool(fit.pool).samples(fit.part))
+            self._samples = (fit.pool, fit.part, self.pool(fit.pool).samples(fit.part, self._embed_of(fit)))
         return self._samples[2]
+
+    def _embed_of(self, fit: Fit) -> Embed:
+        """What embeds for the part of a job; a fitted encoder is fitted when it is first asked to."""
+        if self._embed is None or self._embed[:2] != (fit.pool, fit.part):
+            pool = self.pool(fit.pool)
+            seed, part = pool.parts[fit.part]
+            opened = cache(lambda: self.seeing.of(pool.fit_on.table.rows(part.train), seed=seed))
+            self._embed = (fit.pool, fit.part, lambda prompts: opened()(prompts))
+        return self._embed[2]
 
     def _fit(self, fit: Fit) -> None:
         seed, _ = self.pool(fit.pool).parts[fit.part]
-        samples, probes = self._samples_of(fit), self._probes(fit.part)
+        samples, probes = self._samples_of(fit), self._probes(fit)
         members = [self._members[name] for name in fit.policies]
         for _, grouped in groupby(members, key=lambda member: family_of(member.contender)):
             family = list(grouped)
@@ -222,23 +219,24 @@ class Desk:
             records.append((seed, part, record))
         return pool_records(self._members[policy].contender, records)
 
-    def _probes(self, part: int) -> Probes:
+    def _probes(self, fit: Fit) -> Probes:
         """The first part tells the robustness."""
-        asked = (self.perturbations, self.task.robust) if part == 0 else ({}, frozenset[str]())
-        return Probes(lambda prompts: embed_prompts(self.encoder, prompts), *asked)
+        asked = (self.perturbations, self.task.robust) if fit.part == 0 else ({}, frozenset[str]())
+        return Probes(self._embed_of(fit), *asked)
 
     def _recall(self, fit: Fit, policy: str) -> Record | None:
         return self._store.read(self._key(fit, policy))
 
     def _key(self, fit: Fit, policy: str) -> dict[str, Any]:
         """Everything that decides a record."""
-        pool, probes = self.pool(fit.pool), self._probes(fit.part)
+        pool, probes = self.pool(fit.pool), self._probes(fit)
         seed, part = pool.parts[fit.part]
         return {
             "pool": fit.pool,
             "train": pool.train.identity,
             "test": pool.test.identity,
-            "encoder": self.encoder.encoder_id,
+            "encoder": self.seeing.encoder_id,
+            "reworded": self._reworded_by if hears_rewordings(self._members[policy].contender) else None,
             "code": self.code,
             "part": part.name,
             "rows": _hash_of(part),

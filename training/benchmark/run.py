@@ -6,13 +6,13 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from policies.encoders.base import Encoder
 from policies.pools import PoolError
 from training.benchmark.crew import Answer, Crew, OpenCrew, alone
 from training.benchmark.desk import Desk, Make, Progress
 from training.benchmark.load import pool_names
 from training.benchmark.result import PoolResult
 from training.benchmark.robustness import Perturbation
+from training.benchmark.seeing import Seeing
 from training.benchmark.splits import BenchmarkError, name_of
 from training.benchmark.store import code_version
 from training.benchmark.task import Benchmark, Fit, Measure
@@ -25,7 +25,7 @@ _UNUSABLE = (BenchmarkError, PoolError, RecordError)
 def run_benchmark(
     task: Benchmark,
     *,
-    encoder: Encoder,
+    seeing: Seeing,
     progress: Progress,
     make: Make = make_contenders,
     perturbations: Mapping[str, Perturbation] | None = None,
@@ -36,6 +36,7 @@ def run_benchmark(
     A pool that cannot be measured is told under ``skipped`` with the reason, as long as another one can.
 
     Args:
+        seeing: How prompts become embeddings.
         make: Builds contenders by name.
         perturbations: Changes of prompts to measure robustness under; None or empty: not measured.
         open_crew: Who does the work.
@@ -49,7 +50,7 @@ def run_benchmark(
     if task.n_seeds < 1:
         raise BenchmarkError(f"--seeds {task.n_seeds}: at least one is needed")
     tell, code = _one_at_a_time(progress), code_version()
-    desk = Desk(task, encoder=encoder, make=make, perturbations=perturbations or {}, code=code, tell=tell)
+    desk = Desk(task, seeing=seeing, make=make, perturbations=perturbations or {}, code=code, tell=tell)
     problems: dict[str, Exception] = {}
     with open_crew(desk) as crew:
         results = _results(desk, crew, pools, problems)
@@ -59,7 +60,7 @@ def run_benchmark(
         "format": 1,
         "seed": task.seed,
         "split": "separate" if task.test else name_of(task.split, n_folds=task.n_folds),
-        "encoder": encoder.encoder_id,
+        "encoder": seeing.encoder_id,
         "folds": task.n_folds if task.split == "kfold" and task.test is None else None,
         "seeds": task.n_seeds,
         "data": " → ".join(folder.name for folder in (task.train, task.test) if folder is not None),

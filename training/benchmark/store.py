@@ -21,7 +21,7 @@ _CODE = (
     "training/prior/**/*.py",
     "training/zoo/**/*.py",
 )
-_FITTING = tuple(f"training/benchmark/{name}.py" for name in ("fit", "latency", "robustness", "splits"))
+_FITTING = tuple(f"training/benchmark/{name}.py" for name in ("fit", "latency", "robustness", "seeing", "splits"))
 _LIBRARIES = ("numpy", "scipy", "scikit-learn", "lightgbm", "torch")
 
 

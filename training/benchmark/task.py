@@ -62,6 +62,11 @@ class Measure:
 Job = Fit | Measure
 
 
+def fitted_encoders(task: Benchmark) -> Path:
+    """Where encoders fitted inside the parts of a run are kept."""
+    return task.out / "encoders"
+
+
 def plain_task(task: Benchmark) -> dict[str, Any]:
     """The task as JSON values."""
     plain: dict[str, Any] = {field.name: getattr(task, field.name) for field in fields(task)}

@@ -13,7 +13,9 @@ import orjson
 
 from policies.encoders.base import EncoderUnavailable, Vectors
 from training.benchmark.desk import Desk, Progress
-from training.benchmark.task import job_from, task_from
+from training.benchmark.seeing import FittedInside, ReadyEncoder, Seeing
+from training.benchmark.splits import BenchmarkError
+from training.benchmark.task import Benchmark, fitted_encoders, job_from, task_from
 from training.contenders.registry import make_contenders
 from training.perturb import perturbations
 
@@ -53,6 +55,8 @@ def main(jobs: IO[bytes], answers: IO[bytes]) -> None:
         try:
             desk = desk or _desk_of(message["setting"], tell)
             say({"done": desk.do(job_from(message))})
+        except BenchmarkError as problem:  # a mistake that was foreseen: its message says it all
+            say({"failed": str(problem)})
         except Exception as problem:  # the boundary of the process: the parent decides, the log says where
             traceback.print_exc()
             say({"failed": f"{type(problem).__name__}: {problem}"})
@@ -60,14 +64,20 @@ def main(jobs: IO[bytes], answers: IO[bytes]) -> None:
 
 def _desk_of(setting: Mapping[str, Any], tell: Progress) -> Desk:
     known = perturbations()
+    task, slow = task_from(setting["task"]), KeptVectors(**setting["encoder"])
     return Desk(
-        task_from(setting["task"]),
-        encoder=KeptVectors(**setting["encoder"]),
+        task,
+        seeing=_seeing_of(setting["fitted"], slow, task),
         make=make_contenders,
         perturbations={name: known[name] for name in setting["perturbations"]},
         code=setting["code"],
         tell=tell,
     )
+
+
+def _seeing_of(fitted: str | None, slow: KeptVectors, task: Benchmark) -> Seeing:
+    """By the encoder whose texts were embedded, or by those fitted to it, which go by the id ``fitted``."""
+    return FittedInside(slow, fitted_encoders(task), encoder_id=fitted) if fitted else ReadyEncoder(slow)
 
 
 def end_with(parent: int) -> None:

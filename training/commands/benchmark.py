@@ -10,6 +10,8 @@ from training.commands.progress import progress_bars as progress_bars
 
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+FITTED = "fitted"
+TEACHER = "minilm"  # of the fitted one
 _MOST_JOBS = 4  # each holds a pool and its features; more ask for memory rather than cores
 
 
@@ -34,7 +36,9 @@ def benchmark(
     split: Annotated[
         str, typer.Option(help="kfold, domain (each left out), domains:A,B (together) or time.")
     ] = "kfold",
-    encoder: Annotated[str, typer.Option(help="Encoder of the prompts.")] = "minilm",
+    encoder: Annotated[
+        str, typer.Option(help="Encoder of the prompts; fitted: the static one, fitted inside every part.")
+    ] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
     encoders: Annotated[str, typer.Option(help="Compare these encoders instead, by comma; 'all' takes each.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the run; a second run resumes there.")] = Path("runs/benchmark"),
@@ -56,6 +60,7 @@ def benchmark(
     from training.benchmark.splits import BenchmarkError
     from training.benchmark.task import Benchmark
     from training.contenders.registry import ContenderError, names_of
+    from training.encoder.weights import EncoderFitError
     from training.records.record import RecordError
     from training.report.result import ReportError
 
@@ -63,6 +68,7 @@ def benchmark(
         BenchmarkError,
         ContenderError,
         EncoderError,
+        EncoderFitError,
         PolicyError,
         PoolError,
         RecordError,
@@ -100,18 +106,16 @@ def _run(task: Any, *, encoder: str, source: str | None, jobs: int | None) -> di
     from functools import partial
     from time import perf_counter
 
-    from policies.encoders.load import load_encoder, prepare_encoder
     from training.benchmark.crew import processes
     from training.benchmark.run import run_benchmark
     from training.perturb import perturbations
 
     start, n_jobs = perf_counter(), jobs or _jobs()
-    prepare_encoder(encoder, source=source)
-    opened = load_encoder(encoder, source=source)
+    seeing = _seeing(task, encoder=encoder, source=source)
     with progress_bars() as tell:
         result = run_benchmark(
             task,
-            encoder=opened,
+            seeing=seeing,
             progress=tell,
             perturbations=perturbations(),
             open_crew=partial(processes, n_processes=n_jobs),
@@ -119,6 +123,27 @@ def _run(task: Any, *, encoder: str, source: str | None, jobs: int | None) -> di
     for pool, reason in result["skipped"].items():
         typer.echo(f"skipped {pool}: {reason}", err=True)
     return result | {"jobs": n_jobs, "wall_s": round(perf_counter() - start, 1)}
+
+
+def _seeing(task: Any, *, encoder: str, source: str | None) -> Any:
+    """The named encoder, or one fitted inside every part."""
+    from importlib.util import find_spec
+
+    from policies.encoders.base import EncoderError
+    from policies.encoders.load import load_encoder, prepare_encoder
+    from training.benchmark.seeing import FittedInside, ReadyEncoder
+    from training.benchmark.splits import BenchmarkError
+    from training.benchmark.task import fitted_encoders
+
+    if encoder != FITTED:
+        prepare_encoder(encoder, source=source)
+        return ReadyEncoder(load_encoder(encoder, source=source))
+    if source is not None:
+        raise EncoderError("--source names the weights of a ready encoder; --encoder fitted makes its own")
+    if find_spec("torch") is None:
+        raise BenchmarkError("--encoder fitted: no module 'torch'; run: pip install 'gearshift[train,encoder]'")
+    prepare_encoder(TEACHER)
+    return FittedInside(load_encoder(TEACHER), fitted_encoders(task))
 
 
 def _jobs() -> int:

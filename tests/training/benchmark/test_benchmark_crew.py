@@ -18,6 +18,7 @@ from policies.encoders.base import Encoder
 from training.benchmark.crew import Answer, JobError, WorkerDied, processes
 from training.benchmark.desk import Desk
 from training.benchmark.run import run_benchmark
+from training.benchmark.seeing import ReadyEncoder
 from training.benchmark.task import Benchmark, Fit, Job, Measure, job_from, plain_job, plain_task, task_from
 from training.contenders.registry import made_together, make_contenders
 from training.perturb import perturbations
@@ -44,13 +45,18 @@ def task(write_set: WriteSet, pools_file: Path, tmp_path: Path) -> Benchmark:
 
 def desk_of(task: Benchmark, encoder: Encoder) -> Desk:
     return Desk(
-        task, encoder=encoder, make=make_contenders, perturbations={}, code="1", tell=lambda what, done, of: None
+        task,
+        seeing=ReadyEncoder(encoder),
+        make=make_contenders,
+        perturbations={},
+        code="1",
+        tell=lambda what, done, of: None,
     )
 
 
 def run(task: Benchmark, encoder: Encoder, *, n_processes: int) -> dict[str, Any]:
     crew = partial(processes, n_processes=n_processes)
-    result = run_benchmark(task, encoder=encoder, progress=lambda what, done, of: None, open_crew=crew)
+    result = run_benchmark(task, seeing=ReadyEncoder(encoder), progress=lambda what, done, of: None, open_crew=crew)
     for policy in result["pools"]["easy_hard"]["policies"].values():
         policy["fit_s"] = policy["decision_us"] = None
     return result
@@ -130,7 +136,7 @@ def test_a_worker_ends_when_its_parent_has_though_its_jobs_stay_open() -> None:
 def test_robustness_is_measured_where_there_are_no_weights(task: Benchmark, encoder: Encoder) -> None:
     result = run_benchmark(
         replace(task, policies=("logistic",), robust=frozenset({"logistic"})),
-        encoder=encoder,
+        seeing=ReadyEncoder(encoder),
         progress=lambda what, done, of: None,
         perturbations={name: perturbations()[name] for name in ("prefix", "white_space")},
         open_crew=partial(processes, n_processes=1),
@@ -157,7 +163,7 @@ def test_a_lost_crew_ends_the_run_before_the_next_pool(task: Benchmark, encoder:
     with pytest.raises(WorkerDied, match="fitting global_means, domain_table on part 1 of pool 'easy_hard'"):
         run_benchmark(
             task,
-            encoder=encoder,
+            seeing=ReadyEncoder(encoder),
             progress=lambda what, done, of: told.append(what),
             open_crew=lambda desk: nullcontext(Lost()),
         )

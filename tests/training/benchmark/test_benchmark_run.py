@@ -11,6 +11,7 @@ import pytest
 from policies.encoders.base import Encoder
 from policies.pools import PoolError
 from training.benchmark.run import run_benchmark
+from training.benchmark.seeing import ReadyEncoder
 from training.benchmark.splits import BenchmarkError
 from training.benchmark.task import Benchmark
 from training.contender import Contender, Fitted, Sample
@@ -57,7 +58,7 @@ def run(
     counted = [] if fits is None else fits
     return run_benchmark(
         task,
-        encoder=encoder,
+        seeing=ReadyEncoder(encoder),
         progress=lambda what, done, of: None,
         make=lambda names, *, encoder_id: [Counted(make_contender(name), counted, fail_at=fail_at) for name in names],
     )

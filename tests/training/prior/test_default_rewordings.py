@@ -1,0 +1,105 @@
+"""The default policy hears rewordings: it keeps its decisions when a query is dressed otherwise."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from policies.arms import Arm
+from policies.features import FEATURE_NAMES
+from policies.tables import OutcomeTable
+from training.benchmark.robustness import balanced_trade_off, same_arm_pct
+from training.benchmark.seeing import SeenTable
+from training.contender import Sample
+from training.inputs import Inputs, Reals
+from training.landmarks import fit_map
+from training.perturb import perturbations
+from training.prior.distil import _steady
+from training.prior.fit import fit_default
+from training.rewordings import Reworded
+from training.zoo.contenders import task_of
+from training.zoo.task import FitTask
+
+
+class Topics:
+    """Unit vectors of the topic in backticks, blurred by the rest of the text."""
+
+    encoder_id, name, dim = "topics-1", "topics", 8
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.stack([self._one(text) for text in texts])
+
+    def _one(self, text: str) -> NDArray[np.float32]:
+        blur = np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])).normal(size=self.dim)
+        vector = 0.8 * blur / np.linalg.norm(blur)
+        vector[0] += 1.0 if "`easy1`" in text else -1.0
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+@pytest.fixture
+def dressed(world: OutcomeTable) -> OutcomeTable:
+    """The world in two dresses: who asks for something easy asks a question, who asks for something hard commands."""
+    prompts = tuple(
+        f"What would the thing with number {row} be about `easy1`?"
+        if domain == "easy"
+        else f"Report on the matter with number {row} about `hard1`."
+        for row, domain in enumerate(world.domains)
+    )
+    return replace(world, prompts=prompts)
+
+
+def kept_pct(train: Sample, test: OutcomeTable) -> dict[str, float]:
+    """Percent of the decisions on ``test`` that stay, by what is changed, of a policy fitted on ``train``."""
+    fit = fit_default(task_of(train, encoder_id=Topics.encoder_id, seed=0), members=("knn", "logistic"))
+    changes = {name: perturbations()[name] for name in ("prefix", "suffix")}
+    trade_off = balanced_trade_off(train.table)
+    return same_arm_pct(fit.policy, test, embed=Topics().encode, trade_off=trade_off, perturbations=changes)
+
+
+def test_who_hears_rewordings_keeps_more_decisions(dressed: OutcomeTable) -> None:
+    half = np.arange(len(dressed)) < 300
+    hearing = SeenTable(dressed, reworded_by=0).rows(half, Topics().encode)
+    heard = kept_pct(hearing, dressed.rows(~half))
+    deaf = kept_pct(replace(hearing, reworded=None), dressed.rows(~half))
+    assert deaf["suffix"] < 90.0  # there is something to learn
+    assert heard["suffix"] > deaf["suffix"] + 5.0
+    assert sum(heard.values()) > sum(deaf.values())
+
+
+def made(lexical: Reals) -> Inputs:
+    """Inputs of which nothing but the lexical features counts."""
+    n = len(lexical)
+    embeddings = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
+    ones = np.ones((n, 2))
+    return Inputs(embeddings, lexical.astype(np.float32), ones[:, 0], ones, ones, ones, ones[0])
+
+
+def test_a_feature_that_moves_is_scaled_down_and_one_that_never_moves_is_left_alone() -> None:
+    lexical = np.array([[0.0, 1.0, 3.0, 5.0], [2.0, 4.0, 3.0, 5.0], [0.0, 1.0, 3.0, 5.0], [2.0, 4.0, 3.0, 5.0]])
+    inputs = made(lexical)
+    moves = np.array([[0.5, 0.0, 1.0, 0.0], [-0.5, 0.0, 1.0, 0.0]])  # of rows 0 and 3
+    rows = np.array([0, 3])
+    reworded = Reworded(rows, inputs.embeddings[rows], (lexical[rows] + moves).astype(np.float32), np.ones(2))
+    task = FitTask(inputs, (Arm("a", "instant"), Arm("b", "instant")), (None, None), reworded=reworded)
+    before = fit_map(
+        inputs.embeddings, inputs.lexical, n_dims=2, n_landmarks=2, lexical_share=0.5, sharpness=2.0, seed=0
+    )
+    after = _steady(before, task)
+    stretched = after.lexical_sd / before.lexical_sd
+    assert stretched[0] == pytest.approx(1.0 + 8.0 * 0.25 / 1.0)  # variance 1, mean squared move 0.25
+    assert stretched[1] == stretched[3] == 1.0
+    assert stretched[2] > 1e9  # it varied under rewording alone: nothing of it is left
+    others = [field.name for field in fields(before) if field.name != "lexical_sd"]
+    assert all(np.array_equal(getattr(after, name), getattr(before, name)) for name in others)
+
+
+def test_without_rewordings_every_feature_is_left_alone() -> None:
+    inputs = made(np.random.default_rng(1).normal(size=(6, len(FEATURE_NAMES))))
+    before = fit_map(
+        inputs.embeddings, inputs.lexical, n_dims=2, n_landmarks=2, lexical_share=0.5, sharpness=2.0, seed=0
+    )
+    arms = (Arm("a", "instant"), Arm("b", "instant"))
+    assert _steady(before, FitTask(inputs, arms, (None, None))) is before
