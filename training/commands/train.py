@@ -76,7 +76,8 @@ def encoder(
     pool: Annotated[str | None, typer.Option(help="Pool of the data directory.")] = None,
     outcomes: Annotated[bool, typer.Option(help="Fine-tune on the pool's outcomes after that.")] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 4,
-    seed: Annotated[int, typer.Option(help="Seed of order and dropout.")] = 0,
+    rewordings: Annotated[int, typer.Option(min=0, help="Times each prompt is heard in other words besides.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of order, dropout and rewordings.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fit the static encoder to a teacher's embeddings of your own prompts; labels only by --outcomes."""
@@ -87,7 +88,7 @@ def encoder(
     from training.encoder.train_encoder import TrainEncoder, train_encoder
     from training.encoder.weights import EncoderFitError
 
-    settings = StaticSettings(epochs=epochs, seed=seed)
+    settings = StaticSettings(epochs=epochs, rewordings=rewordings, seed=seed)
     task = TrainEncoder(
         prompts=prompts, out=out, teacher=teacher, pools_file=pools, pool=pool, settings=settings,
         outcomes=OutcomeSettings(seed=seed) if outcomes else None,
@@ -107,6 +108,8 @@ def encoder(
     judged = result["held_out"]
     told = f"cosine to the teacher on {judged['n']:.0f} prompts set aside: {judged['cosine']:.3f}"
     typer.echo(f"{told} (distilled: {judged['cosine_distilled']:.3f})")
+    other = f"{judged['cosine_reworded']:.3f} (distilled: {judged['cosine_reworded_distilled']:.3f})"
+    typer.echo(f"the same prompts in other words, to the teacher's embedding of the originals: {other}")
     typer.echo(f"wrote {out} ({result['encoder_id']}); serve it with {result['serve']}")
 
 

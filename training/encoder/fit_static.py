@@ -34,6 +34,8 @@ class StaticSettings:
         learning_rate: Of Adam; level in the first half, then falling in a line.
         token_dropout: Share of tokens left out of each prompt at each step.
         pairwise_weight: Of the loss over pairs.
+        rewordings: How often each prompt is heard in other words besides; ``with_rewordings`` makes them, and
+            ``fit_static`` takes what it is given.
     """
 
     epochs: int = 4
@@ -41,11 +43,14 @@ class StaticSettings:
     learning_rate: float = 2e-3
     token_dropout: float = 0.1
     pairwise_weight: float = 1.0
+    rewordings: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch < 2 or not 0.0 <= self.token_dropout < 1.0:
             raise EncoderFitError("settings: epochs ≥ 1, batch ≥ 2 and a token dropout in [0, 1) are needed")
+        if self.rewordings < 0:
+            raise EncoderFitError(f"settings: {self.rewordings} rewordings of each prompt; give 0 or more")
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values, for a manifest."""

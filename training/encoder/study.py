@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from training.benchmark.load import PoolData, load_pool_data, pool_names
 from training.benchmark.result import plain_values
 from training.benchmark.splits import BenchmarkError, Part, name_of, parts_of
 from training.benchmark.store import ForecastStore, Record, code_version
-from training.contender import Contender, Sample
+from training.contender import Contender, Sample, hears_rewordings
 from training.contenders.registry import FACTORIES, make_contender
 from training.embeddings import Floats, embed_prompts
 from training.encoder.study_encoders import ENCODERS, ONE_FOLD, REFERENCE, FoldData, encoder_for
@@ -23,6 +23,7 @@ from training.encoder.study_report import write_study
 from training.encoder.study_speed import query_us
 from training.inputs import make_inputs
 from training.metrics.curve import best_single, reference_usd
+from training.rewordings import Reworded, make_reworded, reworded_texts
 
 Progress = Callable[[str, int, int], None]
 Make = Callable[[str], Contender]
@@ -175,13 +176,14 @@ class _Fold:
         self._study, self._data, self._pool, self._name = study, data, pool, name
         self._opened: tuple[Encoder, dict[str, Any]] | None = None
         self._samples: tuple[Sample, Sample] | None = None
+        self._reworded: Reworded | None = None
         self._kept: dict[str, Record] = {}
 
     def fit(self) -> None:
         """Make every router's forecast, then let the embeddings go."""
         for router in self._study.routers:
             self.record(router)
-        self._samples = None
+        self._samples = self._reworded = None
 
     def record(self, router: str) -> Record:
         """The router's forecast of the fold's test rows: kept, or fitted now."""
@@ -229,8 +231,11 @@ class _Fold:
 
     def _fit(self, router: str) -> Record:
         train, test = self._both()
+        contender = self._study.make(router)
+        if hears_rewordings(contender):
+            train = replace(train, reworded=self._rewordings().among(self.part.train))
         start = perf_counter()
-        fitted = self._study.make(router).fit(train, seed=self.seed)
+        fitted = contender.fit(train, seed=self.seed)
         fit_s = perf_counter() - start
         unit = reference_usd(train.table.scores, train.table.usd)
         return record_of(fitted.forecast(test), reference_usd=unit, fit_s=fit_s)
@@ -242,6 +247,13 @@ class _Fold:
             sample = Sample(table, make_inputs(table, embeddings))
             self._samples = sample.rows(self.part.train), sample.rows(self.part.test)
         return self._samples
+
+    def _rewordings(self) -> Reworded:
+        """Of the whole table, as the benchmark has them."""
+        if self._reworded is None:
+            rows, texts = reworded_texts(self._data.table.prompts, seed=self._study.task.seed)
+            self._reworded = make_reworded(rows, texts, embed=self._embedded)
+        return self._reworded
 
     def _embedded(self, prompts: Sequence[str]) -> Floats:
         encoder, ready = self._encoder()[0], [0]

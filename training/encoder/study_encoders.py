@@ -12,22 +12,24 @@ import orjson
 from numpy.typing import NDArray
 
 from policies.encoders.base import Encoder, Vectors
+from policies.encoders.cache import build_lock
 from policies.encoders.load import load_encoder, prepare_encoder
 from training.embeddings import embed_prompts
 from training.encoder.bags import Floats, make_bags
 from training.encoder.finetune_minilm import FinetuneSettings, finetune
 from training.encoder.fit_outcomes import OutcomeSettings, blended_teacher, fit_on_outcomes
 from training.encoder.fit_static import StaticSettings, fit_static
+from training.encoder.heard import heard_bags
 from training.encoder.weights import distilled
 
 Reals = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
-REFERENCE = "minilm"
+REFERENCE, FITTED = "minilm", "static-fitted"
 ENCODERS: tuple[str, ...] = (
     "lexical",
     "static",
-    "static-fitted",
+    FITTED,
     "static-outcomes",
     "static-blended",
     "minilm",
@@ -39,7 +41,8 @@ ONE_FOLD = {
     "minilm-finetuned": f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
     "fine-tuning costs about 0.1 s of a core per prompt"
 }
-_FITTING = ("bags", "weights", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
+_FITTING = ("bags", "weights", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
+_REWORDING = ("rewordings", "perturb", "paraphrase")
 
 
 class NoEncoder:
@@ -66,18 +69,29 @@ class FoldData:
     folder: Path
     seed: int
 
-    def key(self) -> str:
+    def key(self, *, teacher_id: str = REFERENCE) -> str:
         """Hash of everything that decides a fit, the code of the fitting included."""
-        digest = hashlib.sha256(f"{self.seed} {FINETUNE_PROMPTS}".encode() + self.scores.tobytes())
+        digest = hashlib.sha256(f"{self.seed} {FINETUNE_PROMPTS} {teacher_id}".encode() + self.scores.tobytes())
         for prompt in self.prompts:
             digest.update(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest())
-        for name in _FITTING:
-            digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
+        for file in code_of_fitting():
+            digest.update(file.read_bytes())
         return digest.hexdigest()[:16]
 
 
-def encoder_for(name: str, fold: FoldData, *, progress: Progress) -> tuple[Encoder, dict[str, Any]]:
+def code_of_fitting() -> tuple[Path, ...]:
+    """The files whose content decides what a fit gives."""
+    here = Path(__file__).parent
+    return (*(here / f"{name}.py" for name in _FITTING), *(here.with_name(f"{name}.py") for name in _REWORDING))
+
+
+def encoder_for(
+    name: str, fold: FoldData, *, teacher: Encoder | None = None, progress: Progress = lambda what, done, of: None
+) -> tuple[Encoder, dict[str, Any]]:
     """The encoder, fitted or taken from an earlier run, with ``fit_s``.
+
+    Args:
+        teacher: What a static one is fitted to; None opens the reference.
 
     Raises:
         EncoderError: Weights that it needs are missing.
@@ -87,39 +101,45 @@ def encoder_for(name: str, fold: FoldData, *, progress: Progress) -> tuple[Encod
     if name in ("static", "minilm", "minilm-fp32"):
         prepare_encoder(name)
         return load_encoder(name), {"fit_s": 0.0}
-    place = fold.folder / f"{name}-{fold.key()}"
+    taught_by = REFERENCE if teacher is None else teacher.encoder_id
+    place = fold.folder / f"{name}-{fold.key(teacher_id=taught_by)}"
     facts = place.with_suffix(".json")
-    if not facts.is_file():
-        teacher = teacher_of(fold.prompts, progress=progress)
-        start = perf_counter()
-        made = _finetune(fold, place, teacher, progress) if name == "minilm-finetuned" else None
-        made = made or _fit_static(name, fold, place, teacher, progress)
-        facts.write_bytes(orjson.dumps(made | {"fit_s": perf_counter() - start}))
+    with build_lock(place):
+        if not facts.is_file():
+            wanted = teacher_of(fold.prompts, teacher, progress=progress)
+            start = perf_counter()
+            made = _finetune(fold, place, wanted, progress) if name == "minilm-finetuned" else None
+            made = made or _fit_static(name, fold, place, (taught_by, wanted), progress)
+            facts.write_bytes(orjson.dumps(made | {"fit_s": perf_counter() - start}))
     kind = "minilm" if name == "minilm-finetuned" else "static"
     prepare_encoder(kind, source=str(place))
     return load_encoder(kind, source=str(place)), orjson.loads(facts.read_bytes())
 
 
-def teacher_of(prompts: Sequence[str], *, progress: Progress) -> Floats:
-    """The reference encoder's embeddings, from the cache where they are ready."""
-    prepare_encoder(REFERENCE)
+def teacher_of(prompts: Sequence[str], teacher: Encoder | None, *, progress: Progress) -> Floats:
+    """The teacher's or the reference encoder's embeddings, from the cache where they are ready."""
+    if teacher is None:
+        prepare_encoder(REFERENCE)
     ready = [0]
 
     def tell(n: int) -> None:
         ready[0] += n
         progress("embedding with the teacher", ready[0], len(prompts))
 
-    return embed_prompts(load_encoder(REFERENCE), prompts, progress=tell)
+    return embed_prompts(teacher or load_encoder(REFERENCE), prompts, progress=tell)
 
 
-def _fit_static(name: str, fold: FoldData, place: Path, teacher: Floats, progress: Progress) -> dict[str, Any]:
+def _fit_static(
+    name: str, fold: FoldData, place: Path, taught: tuple[str, Floats], progress: Progress
+) -> dict[str, Any]:
     start, settings = distilled(), StaticSettings(seed=fold.seed)
+    taught_by, teacher = taught
     bags = make_bags(fold.prompts, start.tokenizer_json, start.bounds)
-    recipe: dict[str, Any] = {"teacher": REFERENCE, "n_prompts": len(bags), "settings": settings.as_dict()}
+    recipe: dict[str, Any] = {"teacher": taught_by, "n_prompts": len(bags), "settings": settings.as_dict()}
     target = teacher
     if name == "static-blended":
         target = blended_teacher(teacher, np.hstack([teacher, start.embed(bags)]), fold.scores, seed=fold.seed)
-    weights = fit_static(bags, target, start, settings, progress=progress).weights
+    weights = fit_static(*heard_bags(fold.prompts, target, start, settings), start, settings, progress=progress).weights
     if name == "static-outcomes":
         outcomes = OutcomeSettings(seed=fold.seed)
         weights = fit_on_outcomes(bags, teacher, fold.scores, weights, outcomes, progress=progress).weights

@@ -16,6 +16,7 @@ from training.embeddings import embed_prompts
 from training.encoder.bags import Bags, Floats, make_bags
 from training.encoder.fit_outcomes import OutcomeSettings, Reals, fit_on_outcomes
 from training.encoder.fit_static import StaticSettings, checked_target, first_map, fit_static, mean_cosine
+from training.encoder.heard import heard_bags, unheard
 from training.encoder.prompts import read_prompts
 from training.encoder.weights import EncoderFitError, StaticWeights, distilled
 
@@ -67,20 +68,21 @@ def fit_encoder(prompts: Sequence[str], task: TrainEncoder, *, progress: Progres
     if task.outcomes is not None:
         scores = _mean_scores(task, prompts)
     started, start = perf_counter(), distilled()
-    bags = make_bags(prompts, start.tokenizer_json, start.bounds)
-    judged = held_out_cosines(bags, teacher, start, task.settings, progress=progress)
-    fit = fit_static(bags, teacher, start, task.settings, progress=progress)
-    recipe = {"teacher": Path(task.teacher).name, "n_prompts": len(bags), "settings": task.settings.as_dict()}
+    judged = held_out_cosines(prompts, teacher, start, task.settings, progress=progress)
+    bags, targets = heard_bags(prompts, teacher, start, task.settings)
+    fit = fit_static(bags, targets, start, task.settings, progress=progress)
+    recipe = {"teacher": Path(task.teacher).name, "n_prompts": len(prompts), "settings": task.settings.as_dict()}
     weights, tuning = fit.weights, dict[str, Any]()
     if scores is not None and task.outcomes is not None:
-        tuned = fit_on_outcomes(bags, teacher, scores, weights, task.outcomes, progress=progress)
+        originals = bags.pick(np.arange(len(prompts)))
+        tuned = fit_on_outcomes(originals, teacher, scores, weights, task.outcomes, progress=progress)
         weights, recipe["outcomes"] = tuned.weights, task.outcomes.as_dict()
         tuning = {"aside_losses": list(tuned.aside_losses)}
     encoder_id = weights.save(task.out, recipe=recipe | {"held_out": judged})
     return {
         "encoder": str(task.out),
         "encoder_id": encoder_id,
-        "n_prompts": len(bags),
+        "n_prompts": len(prompts),
         "dim": int(teacher.shape[1]),
         "held_out": judged,
         "losses": list(fit.losses),
@@ -136,24 +138,30 @@ def _matrix(file: Path, n_prompts: int) -> Floats:
 
 
 def held_out_cosines(
-    bags: Bags, teacher: Floats, start: StaticWeights, settings: StaticSettings, *, progress: Progress
+    prompts: Sequence[str], teacher: Floats, start: StaticWeights, settings: StaticSettings, *, progress: Progress
 ) -> dict[str, float]:
-    """Mean cosine to the teacher on a tenth of the prompts, by a fit on the rest.
+    """Mean cosine to the teacher on a tenth of the prompts, by a fit on the rest, their rewordings among it.
 
-    ``distilled`` is that of the start under the best linear map from the same rest, so that both live in one space.
+    ``distilled`` is that of the start under the best linear map from the same rest, so that both live in one space;
+    ``reworded`` is from the tenth in other words to the teacher's embeddings of the originals.
     """
-    aside = np.random.default_rng(settings.seed).permutation(len(bags)) < max(1, round(_ASIDE * len(bags)))
-    used, unseen = bags.pick(np.flatnonzero(~aside)), bags.pick(np.flatnonzero(aside))
-    mapped = mapped_start(used, teacher[~aside], start)
+    aside = np.random.default_rng(settings.seed).permutation(len(prompts)) < max(1, round(_ASIDE * len(prompts)))
+    used, unseen = ([prompts[row] for row in np.flatnonzero(part).tolist()] for part in (~aside, aside))
+    asked = unheard(unseen, seed=settings.seed)
 
     def tell(what: str, done: int, of: int) -> None:
         progress("judging on a tenth", done, of)
 
-    fitted = fit_static(used, teacher[~aside], start, settings, progress=tell).weights
+    heard, targets = heard_bags(used, teacher[~aside], start, settings)
+    fitted = fit_static(heard, targets, start, settings, progress=tell).weights
+    originals, others = (make_bags(texts, start.tokenizer_json, start.bounds) for texts in (unseen, asked))
+    mapped = mapped_start(make_bags(used, start.tokenizer_json, start.bounds), teacher[~aside], start)
     return {
         "n": float(aside.sum()),
-        "cosine": mean_cosine(fitted.embed(unseen), teacher[aside]),
-        "cosine_distilled": mean_cosine(mapped.embed(unseen), teacher[aside]),
+        "cosine": mean_cosine(fitted.embed(originals), teacher[aside]),
+        "cosine_distilled": mean_cosine(mapped.embed(originals), teacher[aside]),
+        "cosine_reworded": mean_cosine(fitted.embed(others), teacher[aside]),
+        "cosine_reworded_distilled": mean_cosine(mapped.embed(others), teacher[aside]),
     }
 
 

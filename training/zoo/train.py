@@ -18,8 +18,9 @@ from training.fold_report import evaluation_of, held_out_report, natural_trade_o
 from training.inputs import make_inputs
 from training.records.load import check_learnable, load_covered
 from training.replay_report import ReplayReport
+from training.rewordings import make_reworded, reworded_texts
 from training.zoo.contenders import task_of
-from training.zoo.fit import fit_policy
+from training.zoo.fit import DEFAULT, fit_policy
 from training.zoo.save import artifact_of
 
 Progress = Callable[[str, int, int], None]
@@ -81,7 +82,7 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
         task = replace(task, encoder="static", source=str(task.encoder_out))
     prepare_encoder(task.encoder, source=task.source)
     encoder = load_encoder(task.encoder, source=task.source)
-    sample = _embedded(encoder, table, progress=progress)
+    sample = embedded(table, task, encoder=encoder, progress=progress)
     report, summary = fit_and_save(sample, task=task, encoder=encoder, progress=progress)
     return report, summary | told
 
@@ -154,11 +155,17 @@ def _fit(sample: Sample, task: TrainZoo, encoder: Encoder) -> tuple[PredictivePo
     return fit_policy(task.policy, fit_task, seconds=sample.table.seconds)
 
 
-def _embedded(encoder: Encoder, table: OutcomeTable, *, progress: Progress) -> Sample:
+def embedded(table: OutcomeTable, task: TrainZoo, *, encoder: Encoder, progress: Progress) -> Sample:
+    """The table as learners see it; for the default policy with the rewordings it learns from in the benchmark."""
+    rows, texts = reworded_texts(table.prompts if task.policy == DEFAULT else (), seed=task.seed)
     ready = [0]
 
     def tell(n: int) -> None:
         ready[0] += n
-        progress("embedding prompts", ready[0], len(table))
+        progress("embedding prompts", ready[0], len(table) + len(texts))
 
-    return Sample(table, make_inputs(table, embed_prompts(encoder, table.prompts, progress=tell)))
+    inputs = make_inputs(table, embed_prompts(encoder, table.prompts, progress=tell))
+    if not texts:
+        return Sample(table, inputs)
+    reworded = make_reworded(rows, texts, embed=lambda given: embed_prompts(encoder, given, progress=tell))
+    return Sample(table, inputs, reworded)

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the study fits encoders with torch: pip install 'gearshift[encoder]'")
 pytest.importorskip("matplotlib", reason="the study draws: pip install 'gearshift[train]'")
 
+from policies.features import estimate_tokens
 from policies.tables import OutcomeTable
 from training.benchmark.load import PoolData
 from training.benchmark.splits import BenchmarkError
@@ -17,6 +18,7 @@ from training.encoder.study import names_of, run_study
 from training.encoder.study_encoders import ONE_FOLD
 from training.encoder.study_report import PAGE, PICTURE, picture
 from training.encoder.study_speed import query_us
+from training.rewordings import reworded
 
 
 @dataclass
@@ -48,9 +50,12 @@ class Nearest:
     name: str = "nearest"
     needs_labels: bool = False
     fits: list[int] = field(default_factory=list)
+    hears_rewordings: bool = False
+    heard: list[Sample] = field(default_factory=list)
 
     def fit(self, train: Sample, *, seed: int) -> Any:
         self.fits.append(len(train))
+        self.heard.append(train)
         kinds = train.inputs.embeddings.argmax(axis=1)
         means = [(train.table.scores[kinds == k].mean(axis=0), train.table.usd.mean(axis=0)) for k in (0, 1)]
 
@@ -121,6 +126,21 @@ def test_a_second_run_fits_nothing_and_says_the_same(study, nearest: Nearest) ->
     second = study.run()
     assert len(nearest.fits) == n_fits == 3 * 3 + 1
     assert first == second
+
+
+def test_a_router_that_listens_hears_the_training_rows_in_other_words(study, nearest: Nearest) -> None:
+    nearest.hears_rewordings = True
+    study.run("minilm")
+    for train in nearest.heard:
+        assert train.reworded is not None
+        assert train.reworded.rows.tolist() == list(range(len(train)))  # one of each training row, none of another
+        tokens = [estimate_tokens(reworded(prompt, seed=study.task.seed)) for prompt in train.table.prompts]
+        assert train.reworded.prompt_tokens.tolist() == tokens
+
+
+def test_a_router_that_does_not_listen_is_given_no_rewordings(study, nearest: Nearest) -> None:
+    study.run("minilm")
+    assert [train.reworded for train in nearest.heard] == [None] * 3
 
 
 def test_more_seeds_part_anew_and_are_averaged(study, nearest: Nearest) -> None:

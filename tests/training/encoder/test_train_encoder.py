@@ -119,6 +119,35 @@ def test_the_command_writes_an_encoder_that_the_gateway_opens(language, tmp_path
 
 
 @needs_minilm
+def test_the_command_tells_of_rewordings_and_keeps_their_number(language, tmp_path: Path) -> None:
+    prompts = tuple(dict.fromkeys(language.prompts))
+    np.save(tmp_path / "t.npy", language.teacher[[language.prompts.index(prompt) for prompt in prompts]])
+    arguments = (
+        "--prompts",
+        write_prompts(tmp_path / "p.txt", prompts),
+        "--teacher",
+        tmp_path / "t.npy",
+        "--epochs",
+        1,
+    )
+    for number, more in ((2, ()), (0, ("--rewordings", 0))):
+        code, output = run(*arguments, *more, "--out", tmp_path / f"out{number}")
+        assert code == 0, output
+        assert "in other words" in " ".join(output.split())
+        recipe = json.loads((tmp_path / f"out{number}" / "manifest.json").read_text())["recipe"]
+        assert recipe["settings"]["rewordings"] == number
+        assert {"cosine_reworded", "cosine_reworded_distilled"} < set(recipe["held_out"])
+    tables = [(tmp_path / name / "table.safetensors").read_bytes() for name in ("out2", "out0")]
+    assert tables[0] != tables[1]
+
+
+def test_a_negative_number_of_rewordings_is_refused_by_the_command(tmp_path: Path) -> None:
+    code, output = run("--prompts", tmp_path / "p.txt", "--out", tmp_path / "out", "--rewordings", "-1")
+    assert code == 2
+    assert "--rewordings" in output
+
+
+@needs_minilm
 def test_a_second_run_replaces_its_own_encoder_with_the_same_bytes(language, tmp_path: Path) -> None:
     prompts = tuple(dict.fromkeys(language.prompts))
     np.save(tmp_path / "t.npy", language.teacher[[language.prompts.index(prompt) for prompt in prompts]])

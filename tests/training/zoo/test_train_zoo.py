@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from training.commands.train_zoo import ZOO, add_to
 from training.contender import Sample
 from training.inputs import make_inputs
 from training.offline import arm_facts
+from training.rewordings import reworded
 from training.zoo.contenders import task_of
 from training.zoo.fit import DEFAULT, FITS, fit_policy
 from training.zoo.save import artifact_of
-from training.zoo.train import TrainZoo, fit_and_save
+from training.zoo.train import TrainZoo, embedded, fit_and_save
 
 
 def task(out: Path, *, policy: str = "cluster") -> TrainZoo:
@@ -43,6 +45,31 @@ def test_the_same_seed_gives_the_same_artifact(tmp_path: Path, world: OutcomeTab
         for name in ("a", "b")
     ]
     assert versions[0] == versions[1]
+
+
+def test_the_default_policy_hears_its_prompts_in_other_words_as_in_the_benchmark(
+    tmp_path: Path, world: OutcomeTable, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path))
+    told: list[tuple[str, int, int]] = []
+    wanted = replace(task(tmp_path, policy=DEFAULT), seed=4)
+    sample = embedded(world, wanted, encoder=encoder, progress=lambda *step: told.append(step))
+    assert sample.reworded is not None
+    assert sample.reworded.rows.tolist() == list(range(len(world)))
+    texts = [reworded(prompt, seed=4) for prompt in world.prompts]
+    assert np.array_equal(sample.reworded.embeddings, encoder.encode(texts))
+    assert told[-1] == ("embedding prompts", 2 * len(world), 2 * len(world))
+
+
+def test_a_policy_that_does_not_listen_is_spared_the_rewordings(
+    tmp_path: Path, world: OutcomeTable, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path))
+    told: list[tuple[str, int, int]] = []
+    sample = embedded(world, task(tmp_path), encoder=encoder, progress=lambda *step: told.append(step))
+    assert sample.reworded is None
+    assert encoder.n_encoded == len(set(world.prompts))
+    assert told[-1] == ("embedding prompts", len(world), len(world))
 
 
 def test_every_policy_of_the_zoo_has_its_verb() -> None:

