@@ -1,6 +1,6 @@
 """Features on which a line can be as curved as the teacher: closeness to landmarks, lexical ones, and hidden units.
 
-An embedding is projected to at most 64 directions and compared with landmarks by an RBF kernel, so that ridge on these
+An embedding is projected to at most 128 directions and compared with landmarks by an RBF kernel, so that ridge on these
 features is kernel ridge regression with Nyström landmarks (Williams and Seeger, 2001); far from all of them it says
 nothing. A layer of rectified units on the same directions and the lexical features carries what is no matter of
 neighbourhood. The landmarks also tell how far a query is from everything known, and in which cell of queries it lies.
@@ -40,7 +40,7 @@ class LandmarkBasis:
 
     Attributes:
         centre: Mean training embedding, shape (dim,).
-        projection: Orthonormal columns, shape (dim, k), k ≤ 64.
+        projection: Orthonormal columns, shape (dim, k), k ≤ 128.
         landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
         lexical_mean / lexical_sd: Of the training queries, shape (n_lexical,).
         hidden / hidden_offset: Of max(0, zH + h) with z the directions × their scale beside the lexical features in

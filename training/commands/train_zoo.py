@@ -17,6 +17,7 @@ ZOO = {
     "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
     "cluster": "mean scores by k-means cell",
+    "topics": "mean scores by the label read off the query",
     "knn": "kernel-weighted nearest neighbours",
     "logistic": "logistic regression per arm",
     "gbdt": "gradient-boosted trees per arm",

@@ -38,7 +38,7 @@ class StaticSettings:
             ``fit_static`` takes what it is given.
     """
 
-    epochs: int = 4
+    epochs: int = 2
     batch: int = 128
     learning_rate: float = 2e-3
     token_dropout: float = 0.1

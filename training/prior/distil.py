@@ -45,7 +45,7 @@ class DistilSettings:
         units: The layer beside the landmarks.
     """
 
-    n_dims: int = 64
+    n_dims: int = 128
     n_landmarks: int = 512
     rows_per_landmark: int = 2
     lexical_share: float = 0.5

@@ -8,13 +8,13 @@ import numpy as np
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.known import USD_PER_TOKEN_OF_PRICE
 from training.inputs import Inputs, Reals
-from training.prior.between import between
+from training.prior.between import Mixtures, between
 from training.prior.distil import DistilSettings, Lessons, distil
 from training.prior.spending import SpendingTeacher, fit_spending
 from training.prior.teacher import Progress, Teacher, fit_teacher, members_for
 from training.zoo.task import FitTask
 
-MIXED_PER_ROW, MOST_MIXED = 1, 10_000  # unasked queries that the student hears its teacher on
+MIXED_PER_ROW, MOST_MIXED = 2, 20_000  # unasked queries that the student hears its teacher on
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,13 @@ class TeacherOfAll:
         tokens = self.tokens.held_out
         recorded = None if self.usd is None else self.usd.held_out
         return Lessons(self.quality.held_out, tokens, self.usd_of(self.task.inputs, tokens, recorded))
+
+    def unseen(self, mixtures: Mixtures) -> Lessons:
+        """What is to be said of mixtures of training queries by whoever saw neither of the two."""
+        held_out = self.lessons()
+        tokens, recorded = mixtures.mixed(held_out.tokens), mixtures.mixed(held_out.usd)
+        quality = self.quality.unseen_quality(mixtures.inputs, self.quality.folds[mixtures.first])
+        return Lessons(quality, tokens, self.usd_of(mixtures.inputs, tokens, recorded))
 
     def predict(self, inputs: Inputs) -> Lessons:
         """Predictions of new queries."""
@@ -97,9 +104,10 @@ def _fit(
 
 def _unlabelled(task: FitTask, teacher: TeacherOfAll) -> tuple[Inputs, Lessons]:
     """Queries without outcomes: mixtures of training ones, and those in other words, which say what they said."""
-    unasked = between(task.inputs, min(MIXED_PER_ROW * len(task.inputs), MOST_MIXED), seed=task.seed)
-    taught = teacher.predict(unasked)
+    n_mixed = min(MIXED_PER_ROW * len(task.inputs), MOST_MIXED)
+    mixtures = between(task.inputs, teacher.quality.folds, n_mixed, seed=task.seed)
+    taught = teacher.unseen(mixtures)
     if task.reworded is None:
-        return unasked, taught
+        return mixtures.inputs, taught
     same = teacher.lessons().rows(task.reworded.rows)
-    return unasked.beside(task.reworded.inputs(task.inputs)), taught.beside(same)
+    return mixtures.inputs.beside(task.reworded.inputs(task.inputs)), taught.beside(same)
