@@ -125,11 +125,7 @@ class DefaultPolicy(PredictivePolicy):
         Raises:
             ArtifactError: The parts do not belong together or a number is not finite.
         """
-        prior = model.base if isinstance(model, Roster) else model
-        if not isinstance(prior, DistilledModel):
-            raise ArtifactError(
-                f"a default policy serves a distilled model, not {type(prior).__name__}; train it again"
-            )
+        prior = _prior_of(model)
         self._prior = prior
         self.offsets = offsets or _none_seen(prior.basis.n_landmarks, levels)
         super().__init__(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
@@ -153,23 +149,14 @@ class DefaultPolicy(PredictivePolicy):
         Raises:
             ArtifactError: A tensor is missing, of a wrong shape or not finite.
         """
-        policy = super().from_tensors(_shared(tensors), arms=arms, encoder_id=encoder_id, version=version)
+        model, tokens, guard, levels = cls._parts(_shared(tensors))
         try:
-            offsets = Offsets.from_tensors(tensors, n_landmarks=policy._prior.basis.n_landmarks)
+            offsets = Offsets.from_tensors(tensors, n_landmarks=_prior_of(model).basis.n_landmarks)
         except (KeyError, IndexError, ValueError) as problem:
             raise ArtifactError(
                 f"the artifact lacks weights of a default policy ({problem}); train it again"
             ) from problem
-        return cls(
-            policy.model,
-            policy.tokens,
-            policy.guard,
-            policy.levels,
-            arms=arms,
-            encoder_id=encoder_id,
-            version=version,
-            offsets=offsets,
-        )
+        return cls(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version, offsets=offsets)
 
     @classmethod
     def example(cls, arms: Sequence[ArmFacts]) -> Self:
@@ -220,6 +207,13 @@ class DefaultPolicy(PredictivePolicy):
     def _quality_of(self, look: Look) -> Reals:
         trained = self._prior.quality_of(look)
         return self.model.enrol(trained) if isinstance(self.model, Roster) else trained
+
+
+def _prior_of(model: QualityModel) -> DistilledModel:
+    prior = model.base if isinstance(model, Roster) else model
+    if not isinstance(prior, DistilledModel):
+        raise ArtifactError(f"a default policy serves a distilled model, not {type(prior).__name__}; train it again")
+    return prior
 
 
 def _shared(tensors: Tensors) -> dict[str, NDArray[Any]]:

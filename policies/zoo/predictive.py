@@ -31,6 +31,8 @@ from policies.zoo.tokens import TokenModel
 UNKNOWN_SD = 0.5  # the largest standard deviation of a quantity in [0, 1]
 _EXAMPLE_DIM = 8
 
+Parts = tuple[QualityModel, TokenModel, Guard | None, Levels]
+
 
 class PredictivePolicy:
     """Takes the eligible arm of highest predicted utility; equal ones share the probability.
@@ -100,16 +102,25 @@ class PredictivePolicy:
         Raises:
             ArtifactError: A tensor is missing, of a wrong shape or not finite.
         """
+        model, tokens, guard, levels = cls._parts(tensors)
+        return cls(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
+
+    @classmethod
+    def _parts(cls, tensors: Tensors) -> Parts:
+        """What every policy of this family is made of.
+
+        Raises:
+            ArtifactError: A tensor is missing or of a wrong shape.
+        """
         try:
             model = enrolled(cls.model_type.from_tensors(tensors), tensors)
             tokens = TokenModel.from_tensors(tensors)
             guard = Guard.from_tensors(tensors) if any(name.startswith("guard.") for name in tensors) else None
-            levels = Levels.from_tensors(tensors)
+            return model, tokens, guard, Levels.from_tensors(tensors)
         except (KeyError, IndexError, TypeError, ValueError) as problem:
             raise ArtifactError(
                 f"the artifact lacks weights of a {cls.name} policy ({problem}); train it again"
             ) from problem
-        return cls(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
 
     @classmethod
     def example(cls, arms: Sequence[ArmFacts]) -> Self:

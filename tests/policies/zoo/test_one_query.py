@@ -1,12 +1,14 @@
 """A request is scored by fused arithmetic: it must say what the batch path says, to rounding."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from policies.arms import Arm
 from policies.context import Context
+from policies.errors import ArtifactError
 from policies.features import FEATURE_NAMES
 from policies.policy import ArmFacts
 from policies.prices import Price
@@ -118,3 +120,29 @@ def test_a_query_upon_a_landmark_is_at_distance_nil() -> None:
     one = policy._expect_one(Context(upon, np.zeros(N_LEXICAL, np.float32), prompt_tokens=50))
     assert one.familiarity[0] == 1.0
     assert np.isfinite(one.quality).all()
+
+
+def test_a_loaded_policy_is_built_once() -> None:
+    class Counted(DefaultPolicy):
+        n_built = 0
+
+        def __init__(self, *parts: Any, **named: Any) -> None:
+            super().__init__(*parts, **named)
+            Counted.n_built += 1
+
+    policy = made()
+    loaded = Counted.from_tensors(policy.to_tensors(), arms=policy.arm_names, encoder_id="x")
+    assert Counted.n_built == 1
+    assert loaded.expect(*queries()).quality == pytest.approx(policy.expect(*queries()).quality, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [("offsets.cells", None), ("offsets.sums", np.zeros((1, M + 1, N_CELLS))), ("distilled.mass", np.zeros(3))],
+)
+def test_a_part_that_is_missing_or_of_another_shape_is_told(part: str, values: np.ndarray | None) -> None:
+    policy = made()
+    tensors = {name: given for name, given in policy.to_tensors().items() if name != part}
+    tensors |= {} if values is None else {part: values}
+    with pytest.raises(ArtifactError, match=rf"lacks weights of a default policy \(.*{part[:8]}.*train it again"):
+        DefaultPolicy.from_tensors(tensors, arms=policy.arm_names, encoder_id="x")
