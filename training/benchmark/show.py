@@ -1,4 +1,4 @@
-"""The result at a terminal: one table per pool, policies by saving at 97 %."""
+"""The result at a terminal: one table per pool, policies by saving at 97 %, and what the run was."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +15,16 @@ def print_result(result: Mapping[str, Any]) -> None:
     for name, pool in result["pools"].items():
         console.print(_table(name, pool, split=str(result["split"])))
         console.print(f"{_YARDSTICK} reads labels or outcomes that a gateway never sees\n", style="dim")
+    for line in _origin(result):
+        console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _origin(result: Mapping[str, Any]) -> list[str]:
+    from training.report.origin import encoder_told, skipped_pools, time_told
+
+    told = {"encoder": encoder_told(result), "took": time_told(result)}
+    lines = [f"{name} {text}" for name, text in told.items() if text]
+    return lines + [f"skipped {pool}: {reason}" for pool, reason in skipped_pools(result)]
 
 
 def _table(name: str, pool: Mapping[str, Any], *, split: str) -> Any:

@@ -120,8 +120,6 @@ def _run(task: Any, *, encoder: str, source: str | None, jobs: int | None) -> di
             perturbations=perturbations(),
             open_crew=partial(processes, n_processes=n_jobs),
         )
-    for pool, reason in result["skipped"].items():
-        typer.echo(f"skipped {pool}: {reason}", err=True)
     return result | {"jobs": n_jobs, "wall_s": round(perf_counter() - start, 1)}
 
 
@@ -206,6 +204,10 @@ def _show(result: dict[str, Any], written: list[Path], *, as_json: bool, encoder
     if as_json or encoders:
         import orjson
 
+        from training.report.origin import skipped_pools
+
+        for pool, reason in skipped_pools(result):
+            typer.echo(f"skipped {pool}: {reason}", err=True)
         typer.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())
         return
     from training.benchmark.show import print_result

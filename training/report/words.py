@@ -58,6 +58,16 @@ def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,.0f}"
 
 
+def duration(seconds: float) -> str:
+    """``8.3 s``, ``42 s``, ``12 min 5 s`` or ``2 h 13 min``."""
+    whole_s, whole_min = round(seconds), round(seconds / 60)
+    if whole_s < 60:
+        return f"{significant(seconds, 2)} s" if seconds < 9.95 else f"{whole_s} s"
+    if whole_s < 3600:
+        return f"{whole_s // 60} min {whole_s % 60} s"
+    return f"{whole_min // 60} h {whole_min % 60} min"
+
+
 def listed(items: list[str]) -> str:
     """``a, b and c``."""
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1] if items else ""

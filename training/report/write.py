@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from training.report.drawing import COLOURS, Picture, height_in, look, png, svg
+from training.report.origin import facts, origin_lines, skipped_pools
 from training.report.pictures import pictures
 from training.report.result import PoolResult, ReportError, pools
 from training.report.summary import overall_sentences, summary_sentences
@@ -15,20 +16,6 @@ from training.report.tables import Table, glance_table, markdown, pool_tables, s
 from training.report.words import counted
 
 Progress = Callable[[str, int, int], None]
-
-# How a run is told at the top: key of the result, its name on the page.
-_FACTS = {
-    "split": "Split",
-    "folds": "Folds",
-    "seed": "Seed",
-    "seeds": "Seeds",
-    "encoder": "Encoder",
-    "n_replicates": "Bootstrap replicates",
-    "code": "Code",
-    "data": "Data",
-    "command": "Command",
-}
-_ALWAYS_TOLD = ("split", "seed", "encoder", "data", "command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +88,11 @@ def write_report(result: Mapping[str, Any], folder: Path, *, progress: Progress 
 
 
 def markdown_tables(result: Mapping[str, Any]) -> str:
-    """The table of all pools, then saving and comparisons of each, for documents; lost cells are bold."""
+    """The table of all pools, what it comes from, then saving and comparisons of each pool; lost cells are bold."""
     found = list(pools(result))
-    parts = [markdown(glance_table(found))]
+    parts = [markdown(glance_table(found)), *origin_lines(result)]
+    if len(parts) > 1:
+        parts[-1] += "\n"  # a list ends before the heading that follows
     for pool in found:
         parts.append(f"### {pool.name}\n")
         parts += [f"{table.note}\n\n{markdown(table)}" for table in (saving_table(pool), versus_table(pool))]
@@ -157,26 +146,14 @@ def _page(result: Mapping[str, Any], found: list[PoolResult], sections: list[_Se
     )
     environment.filters |= {"slug": _slug, "unbroken": _unbroken}
     return environment.get_template("page.html.j2").render(
-        facts=_facts(result),
+        facts=facts(result),
+        skipped=skipped_pools(result),
         overall=overall_sentences(found),
         glance=glance_table(found),
         sections=sections,
         light={role: pair[0] for role, pair in COLOURS.items()},
         dark={role: pair[1] for role, pair in COLOURS.items()},
     )
-
-
-def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    shown = [key for key in _FACTS if key in _ALWAYS_TOLD or result.get(key) is not None]
-    if result.get("seeds") is not None:
-        shown.remove("seed")
-    return [(_FACTS[key], _as_text(result.get(key))) for key in shown]
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "not recorded" if value is None else str(value)
 
 
 def _unbroken(text: str) -> str:

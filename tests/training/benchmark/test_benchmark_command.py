@@ -59,6 +59,20 @@ def test_table_names_pool_policies_and_the_best_arm(invoke: Invoke) -> None:
     assert done.exit_code == 0, done.output
     assert "easy_hard: 2-fold, 120 queries; best single arm dear/instant" in done.stdout
     assert "oracle†" in done.stdout
+    assert "\ntook " in done.stdout
+    assert "skipped" not in done.output
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_skipped_pool_is_told_once_and_never_among_json(
+    invoke: Invoke, pools_file: Path, form: tuple[str, ...]
+) -> None:
+    pools = orjson.loads(pools_file.read_bytes())
+    pools_file.write_bytes(orjson.dumps(pools | {"absent": {**pools["easy_hard"], "set": "nowhere"}}))
+    done = invoke(*form)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("skipped absent: data/nowhere/queries.parquet: no such file") == 1
+    assert set(orjson.loads(done.stdout)["skipped"] if form else ("absent",)) == {"absent"}
 
 
 @pytest.mark.parametrize(
