@@ -1,7 +1,7 @@
 """Rewording by a short list of rules that keep the meaning: no model, so the same seed gives the same words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,7 @@ _REQUESTS = "Find|Calculate|Compute|Determine|Explain|Describe|Write|List|Give|S
 _QUESTIONS = "What|Which|How|Why|Who|Where|When|Is|Are|Does|Do|Can"
 _REQUEST = re.compile(rf"(?:(?<=[.!?] )|(?<=\n)|\A)(?P<verb>{_REQUESTS})\b(?P<rest>[^.?!:\n]+)\.")
 _QUESTION = re.compile(rf"(?:(?<=[.!?] )|(?<=\n)|\A)(?P<verb>{_QUESTIONS})\b(?P<rest>[^.?!:\n]*\?)")
-_OPENINGS = ("Please answer this: ", "Could you answer the following? ", "I would like to know: ")
+OPENINGS = ("Please answer this: ", "Could you answer the following? ", "I would like to know: ")
 
 _SYNONYMS = """
     do not = don't; does not = doesn't; did not = didn't; is not = isn't; are not = aren't; will not = won't
@@ -29,8 +29,11 @@ _SYNONYMS = """
 """
 
 
-def paraphrase(text: str, rng: np.random.Generator) -> str:
-    """Reword about three in four of the places that a rule fits; where none does, put a polite opening before."""
+def paraphrase(text: str, rng: np.random.Generator, *, openings: Sequence[str] = OPENINGS) -> str:
+    """Reword about three in four of the places that a rule fits; where none does, put one of the openings before.
+
+    Without openings such a text comes back as it is.
+    """
 
     def reword(match: re.Match[str], new: str) -> str:
         return match.group() if rng.random() < _KEEP else new
@@ -48,7 +51,9 @@ def paraphrase(text: str, rng: np.random.Generator) -> str:
 
     changed = _REQUEST.sub(ask, _QUESTION.sub(request, text, count=1), count=1)
     changed = _any_of(synonyms).sub(swap, changed)
-    return changed if changed != text else _OPENINGS[int(rng.integers(len(_OPENINGS)))] + text
+    if changed != text or not openings:
+        return changed
+    return openings[int(rng.integers(len(openings)))] + text
 
 
 @cache

@@ -8,12 +8,12 @@ single-letter names and the letters of options.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
-from training.paraphrase import paraphrase
+from training.paraphrase import OPENINGS, paraphrase
 
 Perturbation = Callable[[str, np.random.Generator], str]
 
@@ -143,10 +143,10 @@ def white_space(text: str, rng: np.random.Generator) -> str:
     return re.sub(r"\r?\n", "\r\n", changed) if rng.random() < 0.5 else changed
 
 
-def paraphrase_prose(text: str, rng: np.random.Generator) -> str:
+def paraphrase_prose(text: str, rng: np.random.Generator, *, openings: Sequence[str] = OPENINGS) -> str:
     """Contractions, synonyms of instruction words, request for question and back (``training.paraphrase``)."""
     prose, spans = _mask(text)
-    return _unmask(paraphrase(prose, rng), spans)
+    return _unmask(paraphrase(prose, rng, openings=openings), spans)
 
 
 def prefix(text: str, rng: np.random.Generator) -> str:

@@ -1,8 +1,9 @@
 """The same question in other words, to learn from: what a prompt means for routing must not hang on how it is dressed.
 
 A learner is shown rewordings of its training prompts with what is known of the originals. Slips of the pen and the
-rules of rewording are those of ``training.perturb``, drawn anew; greetings, roles and endings are others than the ones
-robustness is measured with, so that what is measured is not what was learned by heart.
+rules of paraphrase are the very generators of ``training.perturb``, drawn anew: under these robustness tells how well
+the same kind of change was learned. Greetings, roles and endings are others than the ones robustness is measured with
+(``training.phrases``): nothing under its ``prefix`` and ``suffix`` was learned by heart, so those tell it honestly.
 """
 
 import hashlib
@@ -15,62 +16,37 @@ from numpy.typing import NDArray
 from policies.features import estimate_tokens, lexical_features
 from training.inputs import Floats, Inputs, Reals
 from training.perturb import paraphrase_prose, typos
+from training.phrases import LEARNED, Phrases
 
 Embed = Callable[[Sequence[str]], Floats]
+
+POLICY, ENCODER_JUDGE, ENCODER = 0, 1, 2  # streams; from the last one on, one for each time an encoder hears a prompt
 
 MOST_REWORDED = 5_000  # of one table: embedding them must not take longer than all the rest
 
 _KINDS = ("typos", "paraphrase", "opening", "ending", "both")
-_OPENINGS = (
-    "Answer this: ",
-    "Could you help? ",
-    "Hey. ",
-    "Good morning!\n\n",
-    "Question:\n",
-    "I need some help with the task below.\n\n",
-    "You are an expert. Think before you answer.\n\n",
-    "Task: ",
-    "Quick one for you: ",
-    "Dear assistant,\n",
-    "System: be concise and correct.\nUser: ",
-    "Here is something I have been working on.\n",
-    "Can you do this for me please?\n\n",
-    "What do you make of this? ",
-    "My teacher asked me how to do the following, and I have no idea where to start.\n",
-    "Read carefully and write down only what is asked.\n\n",
-    "# Instructions\nWork step by step.\n\n# Input\n",
-    "Explain if you must, but give a result.\n",
-)
-_ENDINGS = (
-    "\n\nThank you!",
-    "\nPlease be careful.",
-    "\n\nBest regards,\nAlex",
-    "\n\nI appreciate it.",
-    "\nAnswer:",
-    " Please answer.",
-    "\n\nCheers",
-    "\nTell me the result.",
-    "\n\nI need this soon.",
-    "\nDo you know how to do that?",
-    "\n\nWrite the solution below.",
-    "\nWhat would you say, and why?",
-    "\n\nThink about it step by step.",
-    "\nWhich is it?",
-    " Can you find it?",
-)
 
 
-def reworded(prompt: str, *, seed: int) -> str:
-    """One rewording, the same for the same prompt and seed."""
+def reworded(prompt: str, *, seed: int, stream: int = POLICY, phrases: Phrases = LEARNED) -> str:
+    """One rewording, the same for the same prompt, seed, stream and phrases.
+
+    Args:
+        seed: 0 or more.
+        stream: Who is to hear it; streams of one seed share no draw, nor with those of any other seed.
+        phrases: What a greeting, a role or an ending is taken from.
+    """
     digest = hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:4])])
+    rng = np.random.default_rng([seed, stream, int.from_bytes(digest[:4])])
     kind = _KINDS[int(rng.integers(len(_KINDS)))]
     if kind == "typos":
         return typos(prompt, rng)
     if kind == "paraphrase":
-        return paraphrase_prose(prompt, rng)
-    opening = "" if kind == "ending" else _OPENINGS[int(rng.integers(len(_OPENINGS)))]
-    ending = "" if kind == "opening" else _ENDINGS[int(rng.integers(len(_ENDINGS)))]
+        changed = paraphrase_prose(prompt, rng, openings=())
+        if changed != prompt:
+            return changed
+        kind = "both"  # no rule fits
+    opening = "" if kind == "ending" else phrases.openings[int(rng.integers(len(phrases.openings)))]
+    ending = "" if kind == "opening" else phrases.endings[int(rng.integers(len(phrases.endings)))]
     return opening + (prompt.rstrip("\n") + ending if ending else prompt)
 
 

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from policies.features import FEATURE_NAMES, estimate_tokens, lexical_features
 from policies.tables import OutcomeTable
-from training import perturb, rewordings
+from training import paraphrase, perturb, rewordings
 from training.inputs import make_inputs
+from training.phrases import JUDGED, LEARNED, Phrases
 from training.rewordings import Reworded, make_reworded, reworded, reworded_texts
 
 SPANS = (r"$x^2 + 2x$", r"\frac{a}{b}", "17.5", "`total_sum(n)`", "```python\nreturn sum(numbers)\n```")
@@ -53,11 +54,38 @@ def test_text_without_prose_is_no_error(text: str) -> None:
     assert all(text.rstrip("\n") in reworded(text, seed=seed) for seed in range(20))
 
 
+def plain(*lists: Sequence[str]) -> list[str]:
+    return [text.strip().casefold() for texts in lists for text in texts]
+
+
 def test_nothing_that_robustness_is_measured_with_is_learned_by_heart() -> None:
-    measured = [text.strip().casefold() for text in (*perturb._PREFIXES, *perturb._SUFFIXES)]
-    learned = [text.strip().casefold() for text in (*rewordings._OPENINGS, *rewordings._ENDINGS)]
+    measured = plain(perturb._PREFIXES, perturb._SUFFIXES, paraphrase.OPENINGS)
+    learned = plain(LEARNED.openings, LEARNED.endings)
+    judged = plain(JUDGED.openings, JUDGED.endings)
     assert len(set(learned)) == len(learned)
-    assert [(one, other) for one in learned for other in measured if one in other or other in one] == []
+    for others in (measured, judged):
+        assert [(one, other) for one in learned for other in others if one in other or other in one] == []
+    assert [(one, other) for one in judged for other in measured if one in other or other in one] == []
+
+
+def test_what_no_rule_paraphrases_is_given_a_phrase_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewordings, "_KINDS", ("paraphrase",))
+    phrases = Phrases(("Ahem. ",), (" Over.",))
+    assert reworded("No rule fits here", seed=0, phrases=phrases) == "Ahem. No rule fits here Over."
+    assert "Over" not in reworded("It does not fit; it cannot.", seed=0, phrases=phrases)
+
+
+def test_paraphrases_that_robustness_is_measured_with_keep_their_openings() -> None:
+    changed = perturb.perturbations()["paraphrase"]("No rule fits here", np.random.default_rng(0))
+    assert changed.removesuffix("No rule fits here") in paraphrase.OPENINGS
+
+
+def test_another_stream_of_a_seed_is_another_rewording_and_no_seed_meets_it() -> None:
+    prompts = [f"Please explain how sailors crossed the ocean in {1500 + n}, with examples." for n in range(60)]
+    first = [reworded(prompt, seed=0, stream=2) for prompt in prompts]
+    for seed, stream in ((0, 0), (2, 0), (1_000, 0), (0, 3), (1, 2)):
+        others = [reworded(prompt, seed=seed, stream=stream) for prompt in prompts]
+        assert sum(one == other for one, other in zip(first, others, strict=True)) < 20  # 60 were they the same draws
 
 
 def test_those_among_some_rows_are_numbered_as_these_are() -> None:

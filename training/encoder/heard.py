@@ -7,10 +7,8 @@ import numpy as np
 from training.encoder.bags import Bags, Floats, make_bags
 from training.encoder.fit_static import StaticSettings
 from training.encoder.weights import EncoderFitError, StaticWeights
-from training.rewordings import reworded
-
-# Beyond a policy's seed: what a policy hears in other words must be as new to the encoder as a query is.
-_UNHEARD_SEED, _FIRST_SEED = 999, 1_000
+from training.phrases import JUDGED
+from training.rewordings import ENCODER, ENCODER_JUDGE, reworded
 
 
 def with_rewordings(prompts: Sequence[str], teacher: Floats, *, n: int, seed: int) -> tuple[list[str], Floats]:
@@ -27,9 +25,9 @@ def with_rewordings(prompts: Sequence[str], teacher: Floats, *, n: int, seed: in
     """
     if len(prompts) != len(teacher):
         raise EncoderFitError(f"{len(teacher)} teacher embeddings for {len(prompts)} prompts; give one for each")
-    texts = list(prompts)
+    texts = list(prompts)  # of streams of its own: what a policy hears must be as new to the encoder as a query is
     for k in range(n):
-        texts += [reworded(prompt, seed=seed + _FIRST_SEED + k) for prompt in prompts]
+        texts += [reworded(prompt, seed=seed, stream=ENCODER + k) for prompt in prompts]
     return texts, np.tile(teacher, (1 + n, 1))
 
 
@@ -42,5 +40,8 @@ def heard_bags(
 
 
 def unheard(prompts: Sequence[str], *, seed: int) -> list[str]:
-    """A rewording of each prompt, the same for any ``n``, by a seed that ``with_rewordings`` does not use."""
-    return [reworded(prompt, seed=seed + _UNHEARD_SEED) for prompt in prompts]
+    """A rewording of each prompt with phrases that nobody learns; the same for any ``n`` of ``with_rewordings``.
+
+    Slips of the pen and paraphrases are those of the same generators, drawn anew.
+    """
+    return [reworded(prompt, seed=seed, stream=ENCODER_JUDGE, phrases=JUDGED) for prompt in prompts]

@@ -42,7 +42,7 @@ ONE_FOLD = {
     "fine-tuning costs about 0.1 s of a core per prompt"
 }
 _FITTING = ("bags", "weights", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
-_REWORDING = ("rewordings", "perturb", "paraphrase")
+_REWORDING = ("rewordings", "phrases", "perturb", "paraphrase")
 
 
 class NoEncoder:

@@ -13,6 +13,7 @@ from training.encoder.fit_static import StaticSettings, fit_static, mean_cosine
 from training.encoder.heard import heard_bags, unheard, with_rewordings
 from training.encoder.train_encoder import held_out_cosines
 from training.encoder.weights import EncoderFitError, StaticWeights
+from training.phrases import JUDGED, LEARNED
 from training.rewordings import reworded
 
 SEEN, UNSEEN = slice(0, 400), slice(400, 500)
@@ -53,6 +54,15 @@ def test_what_it_hears_is_neither_what_a_policy_hears_nor_what_it_is_judged_by()
     for row, one in enumerate(heard):
         for other in heard[row + 1 :]:
             assert sum(a == b for a, b in zip(one, other, strict=True)) < 20  # 60 if the seeds were the same
+
+
+def test_it_is_judged_by_phrases_that_it_never_heard() -> None:
+    prompts = [f"{n} bakers" for n in range(300)]  # short, so that a phrase is told from its prompt
+    heard, _ = with_rewordings(prompts, np.zeros((300, 1), np.float32), n=2, seed=0)
+    asked = "\n".join(unheard(prompts, seed=0))
+    assert [text for text in (*LEARNED.openings, *LEARNED.endings) if text.strip() in asked] == []
+    assert sum(text.strip() in asked for text in (*JUDGED.openings, *JUDGED.endings)) == 11
+    assert not any(text.strip() in "\n".join(heard) for text in (*JUDGED.openings, *JUDGED.endings))
 
 
 def test_an_encoder_that_heard_rewordings_places_new_ones_closer_to_their_originals(language) -> None:

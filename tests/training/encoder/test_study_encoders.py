@@ -60,7 +60,7 @@ def test_another_teacher_is_another_fit(fold: FoldData, cached: None) -> None:
 
 def test_the_code_that_rewords_decides_the_fit_too() -> None:
     files = {file.name for file in code_of_fitting()}
-    assert {"heard.py", "fit_static.py", "rewordings.py", "perturb.py", "paraphrase.py"} <= files
+    assert {"heard.py", "fit_static.py", "rewordings.py", "phrases.py", "perturb.py", "paraphrase.py"} <= files
     assert all(file.is_file() for file in code_of_fitting())
 
 

@@ -1,0 +1,73 @@
+"""Greetings, roles and endings around a prompt: those to learn from, and those that only judge what was learned.
+
+Neither list shares a phrase with the other, nor with those that robustness is measured with (``training.perturb`` and
+``training.paraphrase``): whoever learned a phrase by heart is not to be judged by it.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Phrases:
+    """What may stand before and after a prompt."""
+
+    openings: tuple[str, ...]
+    endings: tuple[str, ...]
+
+
+LEARNED = Phrases(
+    openings=(
+        "Could you help? ",
+        "Hey. ",
+        "Good morning!\n\n",
+        "Question:\n",
+        "I need some help with the task below.\n\n",
+        "You are an expert. Think before you answer.\n\n",
+        "Task: ",
+        "Quick one for you: ",
+        "Dear assistant,\n",
+        "System: be concise and correct.\nUser: ",
+        "Here is something I have been working on.\n",
+        "Can you do this for me please?\n\n",
+        "What do you make of this? ",
+        "My teacher asked me how to do the following, and I have no idea where to start.\n",
+        "Read carefully and write down only what is asked.\n\n",
+        "# Instructions\nWork step by step.\n\n# Input\n",
+        "Explain if you must, but give a result.\n",
+    ),
+    endings=(
+        "\n\nThank you!",
+        "\nPlease be careful.",
+        "\n\nBest regards,\nAlex",
+        "\n\nI appreciate it.",
+        "\nAnswer:",
+        " Please answer.",
+        "\n\nCheers",
+        "\nTell me the result.",
+        "\n\nI need this soon.",
+        "\nDo you know how to do that?",
+        "\n\nWrite the solution below.",
+        "\nWhat would you say, and why?",
+        "\n\nThink about it step by step.",
+        "\nWhich is it?",
+        " Can you find it?",
+    ),
+)
+
+JUDGED = Phrases(
+    openings=(
+        "Sorry to bother you again. ",
+        "Good evening, one more from our team:\n\n",
+        "Act as a patient tutor.\n\n",
+        "> forwarded message\n",
+        "This came up at work today and nobody was sure. ",
+        "Input from a customer follows.\n",
+    ),
+    endings=(
+        "\n\nMany thanks, Sam",
+        "\nKeep it short.",
+        "\n\nTake your time.",
+        " Any ideas?",
+        "\n\n(sent via web form)",
+    ),
+)
