@@ -25,8 +25,8 @@ from training.zoo.task import FitTask, folds_of
 from training.zoo.tokens import fit_latency
 
 # Percentiles of the distances of queries new to the landmarks, where trust begins to fade and where 1/e of it is left;
-# beyond the last a query is called far.
-NEAR, FADE, FAR = 90.0, 99.0, 99.0
+# beyond the last a query is called far. What nearly all known queries keep is also kept of a domain left out.
+NEAR, FADE, FAR = 97.0, 99.7, 99.0
 _MOVES, _LEAST_VARIANCE = 8.0, 1e-9
 _N_HELD = 4  # one part of these many sets the guard's bounds
 
@@ -36,7 +36,7 @@ class DistilSettings:
     """Size and smoothness of what serves.
 
     Attributes:
-        n_dims: Directions an embedding is projected to.
+        n_dims: Directions an embedding is projected to; at most one per two rows.
         n_landmarks: At most; a small table gets one per ``rows_per_landmark`` rows.
         lexical_share: Norm that all lexical features together have at one standard deviation each; the kernel's is 1.
         sharpness: γ × mean squared length of the projected embeddings.
@@ -141,7 +141,7 @@ def _map_of(inputs: Inputs, settings: DistilSettings, *, seed: int) -> FeatureMa
     return fit_map(
         inputs.embeddings,
         inputs.lexical,
-        n_dims=min(settings.n_dims, inputs.embeddings.shape[1]),
+        n_dims=max(1, min(settings.n_dims, inputs.embeddings.shape[1], (len(inputs) - 1) // 2)),
         n_landmarks=settings.n_landmarks,
         rows_per_landmark=settings.rows_per_landmark,
         lexical_share=settings.lexical_share,
@@ -156,7 +156,7 @@ def _steady(feature_map: FeatureMap, task: FitTask) -> FeatureMap:
     The factor is v / (v + 8u) with v its variance over the queries and u its mean squared move: of what is said and how
     it is said, the policy is to go by the former.
     """
-    if task.reworded is None:
+    if task.reworded is None or not len(task.reworded):
         return feature_map
     lexical = task.inputs.lexical.astype(np.float64)
     moved = ((task.reworded.lexical - lexical[task.reworded.rows]) ** 2).mean(axis=0)

@@ -16,6 +16,7 @@ from training.prior.contrasts import Contrasts, fit_contrasts
 from training.prior.folds import Integers, content_folds
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask, Learned
+from training.zoo.topics import topics_of
 
 MEMBERS = ("knn", "cluster", "topics", "logistic", "gbdt", "irt", "mlp")
 _EQUAL_ROWS = 500.0  # rows whose worth equal weights have against the fitted ones
@@ -67,8 +68,8 @@ class Teacher:
 
 
 def members_for(task: FitTask) -> tuple[str, ...]:
-    """Every member, but ``topics`` only where the queries have more than one label."""
-    labelled = task.domains is not None and len(np.unique(task.domains)) > 1
+    """Every member, but ``topics`` only where the queries have more than one topic."""
+    labelled = len(np.unique(topics_of(task))) > 1
     return tuple(name for name in MEMBERS if labelled or name != "topics")
 
 

@@ -43,6 +43,8 @@ def shrunk_means(scores: Reals, cells: NDArray[np.intp], n_cells: int) -> Reals:
     np.add.at(sums, cells, scores)
     overall = scores.mean(axis=0)
     raw = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1.0)[:, None], overall)
+    if (sizes < 2.0).all():
+        return np.tile(overall, (n_cells, 1))  # how far rows of one cell differ is not to be seen
     within = ((scores - raw[cells]) ** 2).sum(axis=0) / max(len(scores) - np.count_nonzero(sizes), 1)
     scatter = (sizes[:, None] * (raw - overall) ** 2).sum(axis=0) - (np.count_nonzero(sizes) - 1) * within
     between = np.maximum(scatter / max(sizes.sum() - (sizes**2).sum() / sizes.sum(), 1e-9), 1e-9)

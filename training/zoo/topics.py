@@ -1,4 +1,8 @@
-"""Fits ``topics``: which label a training query came with, and per label the arms' means, shrunk by empirical Bayes."""
+"""Fits ``topics``: which label a training query came with, and per label the arms' means, shrunk by empirical Bayes.
+
+Labels that few queries share are no topics: they, and queries without any, are one rest. So identifiers in the place of
+labels cost nothing and teach nothing.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,31 +14,41 @@ from training.zoo.likelihood import choose_strongest, held_out_mask, minimise, u
 from training.zoo.task import FitTask, Learned
 
 N_DIMS = 128
-PENALTIES = (10.0, 30.0, 100.0)
+PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
+MOST_TOPICS, LEAST_ROWS = 200, 10
 _HELD_OUT, _N_STEPS = 0.2, 60
+_REST = ""
 
 
 def fit(task: FitTask) -> Learned:
     """The penalty goes by cross-entropy on a fifth of the rows; a table without labels has one topic."""
-    names, labels = np.unique(labels_of(task), return_inverse=True)
+    names, labels = np.unique(topics_of(task), return_inverse=True)
     basis = unit_basis(task.inputs, n_dims=N_DIMS)
     features = basis(task.inputs.embeddings, task.inputs.lexical)
     out = held_out_mask(len(labels), share=_HELD_OUT, seed=task.seed)
-    losses, start = [], None
-    for penalty in sorted(PENALTIES, reverse=True):
+    losses, hits, start = [], [], None
+    penalties = sorted(PENALTIES, reverse=True)
+    for penalty in penalties:
         start = _fit(features[~out], labels[~out], len(names), penalty, start)
         losses.append(cross_entropy(features[out], labels[out], start))
-    penalty = choose_strongest(losses, sorted(PENALTIES, reverse=True))
+        hits.append(float((_log_odds(features[out], start).argmax(axis=1) == labels[out]).mean()))
+    penalty = choose_strongest(losses, penalties)
     found = _fit(features, labels, len(names), penalty, start)
-    hit = float((_log_odds(features[out], found).argmax(axis=1) == labels[out]).mean())
     means = shrunk_means(task.inputs.scores, labels, len(names))
+    hit = hits[penalties.index(penalty)]
     facts = {"n_topics": len(names), "penalty": penalty, "cross_entropy": min(losses), "hit_share": hit}
     return Learned(TopicModel(basis, found[:-1], found[-1], means), facts)
 
 
-def labels_of(task: FitTask) -> NDArray[np.str_]:
-    """The label of each query, shape (n,); one and the same where there are none."""
-    return np.zeros(len(task.inputs), np.str_) if task.domains is None else task.domains
+def topics_of(task: FitTask) -> NDArray[np.str_]:
+    """The topic of each query, shape (n,): its label if that is one of the 200 that most share, and 10 at least."""
+    if task.domains is None:
+        return np.full(len(task.inputs), _REST)
+    names, places, counts = np.unique(task.domains, return_inverse=True, return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:MOST_TOPICS]
+    kept = np.zeros(len(names), dtype=np.bool_)
+    kept[most] = counts[most] >= LEAST_ROWS
+    return np.where(kept[places], task.domains, _REST)
 
 
 def cross_entropy(features: Reals, labels: NDArray[np.intp], weights: Reals) -> float:
@@ -50,13 +64,13 @@ def _log_odds(features: Reals, weights: Reals) -> Reals:
 def _fit(features: Reals, labels: NDArray[np.intp], k: int, penalty: float, start: Reals | None) -> Reals:
     """The minimum of the sum of −log p + ½·penalty·‖W‖², intercepts free; shape (d + 1, k)."""
     n, d = features.shape
-    truth = np.eye(k)[labels]
+    own = np.arange(n), labels
 
     def objective(at: Reals) -> tuple[float, Reals]:
         weights = at.reshape(d + 1, k)
-        chances = softmax(_log_odds(features, weights))
-        missed = chances - truth
-        loss = -np.log(np.maximum(chances[np.arange(n), labels], 1e-300)).sum()
+        missed = softmax(_log_odds(features, weights))
+        loss = -np.log(np.maximum(missed[own], 1e-300)).sum()
+        missed[own] -= 1.0
         slope = np.vstack([features.T @ missed + penalty * weights[:-1], missed.sum(axis=0)])
         return float(loss + 0.5 * penalty * (weights[:-1] ** 2).sum()), slope.ravel()
 

@@ -12,6 +12,7 @@ from training.inputs import make_inputs
 from training.prior.teacher import members_for
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask
+from training.zoo.topics import topics_of
 
 
 @pytest.fixture
@@ -46,6 +47,29 @@ def test_without_labels_or_with_one_the_means_remain(task: FitTask, domains: Any
     model, inputs = fitted(replace(task, domains=domains)), task.inputs
     expected = np.tile(inputs.scores.mean(axis=0), (len(inputs), 1))
     assert model.quality(inputs.embeddings, inputs.lexical) == pytest.approx(expected)
+
+
+def test_labels_that_few_share_and_no_label_are_one_rest(task: FitTask) -> None:
+    labels = np.array(["a"] * 300 + ["b"] * 10 + ["c"] * 9 + [""] * 81 + [f"id-{i}" for i in range(200)])
+    assert dict(zip(*np.unique(topics_of(replace(task, domains=labels)), return_counts=True), strict=True)) == {
+        "": 290,
+        "a": 300,
+        "b": 10,
+    }
+
+
+def test_identifiers_in_the_place_of_labels_are_no_topics(task: FitTask) -> None:
+    identified = replace(task, domains=np.array([f"id-{i}" for i in range(600)]))
+    assert fitted(identified).means.shape[0] == 1
+    assert "topics" not in members_for(identified)
+
+
+def test_of_very_many_labels_the_200_that_most_share_are_topics(task: FitTask) -> None:
+    many = np.repeat([f"label-{i:03}" for i in range(250)], np.where(np.arange(250) < 240, 20, 12))
+    inputs = task.inputs.rows(np.arange(len(many)) % 600)
+    topics = np.unique(topics_of(replace(task, inputs=inputs, domains=many)))
+    assert len(topics) == 201  # and the rest
+    assert "label-249" not in topics
 
 
 def test_labels_that_tell_nothing_earn_nothing(task: FitTask) -> None:
