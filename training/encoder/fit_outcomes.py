@@ -65,6 +65,7 @@ class OutcomeFit:
     aside_losses: tuple[float, ...]
 
 
+@one_thread()
 def fit_on_outcomes(
     bags: Bags,
     teacher: Floats,
@@ -90,9 +91,8 @@ def fit_on_outcomes(
     if target.shape[1] != begin.map_to_dim.shape[1]:
         raise EncoderFitError(f"a teacher of {target.shape[1]} numbers for an encoder of {begin.map_to_dim.shape[1]}")
     rows, local = seen_only(bags)
-    with one_thread():
-        tuner = _Tuner(local, target, scores, replace(begin, vectors=begin.vectors[rows]), settings)
-        vectors, map_to_dim, losses = tuner.run(progress)
+    tuner = _Tuner(local, target, scores, replace(begin, vectors=begin.vectors[rows]), settings)
+    vectors, map_to_dim, losses = tuner.run(progress)
     fitted = begin.vectors.copy()
     fitted[rows] = vectors
     return OutcomeFit(replace(begin, vectors=fitted, map_to_dim=map_to_dim), losses)
@@ -165,6 +165,7 @@ class _Tuner:
             return float(self.cross_entropy(given, torch.from_numpy(aside)))
 
 
+@one_thread()
 def blended_teacher(teacher: Floats, features: Floats, scores: Reals, *, weight: float = 0.7, seed: int = 0) -> Floats:
     """A target for ``fit_static``: the teacher's embeddings beside out-of-fold predictions of quality, (n, dim + m).
 

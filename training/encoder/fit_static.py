@@ -65,6 +65,7 @@ class StaticFit:
     losses: tuple[float, ...]
 
 
+@one_thread()
 def fit_static(
     bags: Bags,
     teacher: Floats,
@@ -86,8 +87,7 @@ def fit_static(
     target = checked_target(bags, teacher)
     rows, local = seen_only(bags)
     begin = replace(start, map_to_dim=first_map(bags, target, start))
-    with one_thread():
-        vectors, map_to_dim, losses = _descend(local, target, begin, rows, settings, progress)
+    vectors, map_to_dim, losses = _descend(local, target, begin, rows, settings, progress)
     fitted = start.vectors.copy()
     fitted[rows] = vectors
     return StaticFit(replace(start, vectors=fitted, map_to_dim=map_to_dim), losses)

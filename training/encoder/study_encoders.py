@@ -20,6 +20,7 @@ from training.encoder.finetune_minilm import FinetuneSettings, finetune
 from training.encoder.fit_outcomes import OutcomeSettings, blended_teacher, fit_on_outcomes
 from training.encoder.fit_static import StaticSettings, fit_static
 from training.encoder.heard import heard_bags
+from training.encoder.threads import one_thread
 from training.encoder.weights import distilled
 
 Reals = NDArray[np.float64]
@@ -41,7 +42,7 @@ ONE_FOLD = {
     "minilm-finetuned": f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
     "fine-tuning costs about 0.1 s of a core per prompt"
 }
-_FITTING = ("bags", "weights", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
+_FITTING = ("bags", "weights", "threads", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
 _REWORDING = ("rewordings", "phrases", "perturb", "paraphrase")
 
 
@@ -129,6 +130,7 @@ def teacher_of(prompts: Sequence[str], teacher: Encoder | None, *, progress: Pro
     return embed_prompts(teacher or load_encoder(REFERENCE), prompts, progress=tell)
 
 
+@one_thread()
 def _fit_static(
     name: str, fold: FoldData, place: Path, taught: tuple[str, Floats], progress: Progress
 ) -> dict[str, Any]:

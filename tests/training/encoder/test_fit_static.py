@@ -3,14 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 pytest.importorskip("torch", reason="fitting encoders needs torch: pip install 'gearshift[encoder]'")
 
 from policies.encoders.load import load_encoder
 from training.encoder.bags import Bags, unit
 from training.encoder.fit_static import StaticSettings, fit_static, mean_cosine
+from training.encoder.threads import one_thread
 from training.encoder.train_encoder import mapped_start
-from training.encoder.weights import EncoderFitError
+from training.encoder.weights import EncoderFitError, StaticWeights
 
 SEEN, UNSEEN = slice(0, 400), slice(400, 500)
 SETTINGS = StaticSettings(epochs=6, batch=32, learning_rate=2e-2)
@@ -120,3 +122,33 @@ def test_picked_bags_hold_the_texts_asked_for_and_dropped_tokens_are_gone() -> N
 
 def test_a_zero_row_becomes_the_first_unit_vector() -> None:
     assert unit(np.array([[0.0, 0.0], [3.0, 4.0]], np.float32)).tolist() == [[1.0, 0.0], pytest.approx([0.6, 0.8])]
+
+
+def test_the_threads_of_blas_change_no_byte() -> None:
+    rng = np.random.default_rng(0)
+    ids, starts = rng.integers(500, size=12_000), np.arange(0, 12_001, 8)
+    vectors = (1.0 + 1e-3 * rng.normal(size=(500, 256))).astype(np.float32)  # nearly alike: the map is ill-conditioned
+    start = StaticWeights(vectors, np.eye(256, dtype=np.float32), b"")
+    bags, teacher = Bags(ids, starts), rng.normal(size=(1_500, 128)).astype(np.float32)
+    made = []
+    for limit in (1, 2):
+        with threadpool_limits(limits=limit):
+            weights = fit_static(bags, teacher, start, StaticSettings(epochs=1, batch=1_500)).weights
+            assert all(pool["num_threads"] == limit for pool in threadpool_info() if pool["user_api"] == "blas")
+        made.append((weights.map_to_dim.tobytes(), weights.vectors.tobytes()))
+    assert made[0] == made[1]
+
+
+def test_one_thread_binds_blas_and_gives_back_what_there_was() -> None:
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    if not threads():
+        pytest.skip("numpy was built with a BLAS that threadpoolctl cannot bind")
+    with threadpool_limits(limits=2):
+        with one_thread():
+            assert threads() == {1}
+        assert threads() == {2}
+        with pytest.raises(ZeroDivisionError), one_thread():
+            _ = 1 / 0
+        assert threads() == {2}
