@@ -213,10 +213,15 @@ class _Fold:
         return found.facts
 
     def _key(self, router: str) -> dict[str, Any]:
-        fold = self._fold_data()
+        fit = self._fold_data().key(self._name)
         digest = hashlib.sha256(self.part.train.tobytes() + self.part.test.tobytes()).hexdigest()
         names = {"pool": self._pool, "policy": f"{self._name}-{router}"}
-        return names | {"data": self._data.identity, "rows": digest, "fit": fold.key(), "code": self._study.code}
+        return names | {
+            "data": self._data.identity,
+            "rows": digest,
+            "fit": fold.key(self._name),
+            "code": self._study.code,
+        }
 
     def _fold_data(self) -> FoldData:
         train = self._data.table.rows(self.part.train)

@@ -12,7 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from policies.encoders.base import Encoder, Vectors
-from policies.encoders.cache import build_lock
+from policies.encoders.cache import build_lock, file_sha256
 from policies.encoders.load import load_encoder, prepare_encoder
 from training.embeddings import embed_prompts
 from training.encoder.bags import Floats, make_bags
@@ -26,7 +26,8 @@ from training.encoder.weights import distilled
 Reals = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
-REFERENCE, FITTED = "minilm", "static-fitted"
+REFERENCE, FITTED, FINETUNED = "minilm", "static-fitted", "minilm-finetuned"
+READY = ("static", "minilm", "minilm-fp32")
 ENCODERS: tuple[str, ...] = (
     "lexical",
     "static",
@@ -35,11 +36,12 @@ ENCODERS: tuple[str, ...] = (
     "static-blended",
     "minilm",
     "minilm-fp32",
-    "minilm-finetuned",
+    FINETUNED,
 )
+_READ_OUTCOMES = ("static-outcomes", "static-blended", FINETUNED)
 FINETUNE_PROMPTS = 3_000
 ONE_FOLD = {
-    "minilm-finetuned": f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
+    FINETUNED: f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
     "fine-tuning costs about 0.1 s of a core per prompt"
 }
 _FITTING = ("bags", "weights", "threads", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
@@ -70,9 +72,11 @@ class FoldData:
     folder: Path
     seed: int
 
-    def key(self, *, teacher_id: str = REFERENCE) -> str:
-        """Hash of everything that decides a fit, the code of the fitting included."""
-        digest = hashlib.sha256(f"{self.seed} {FINETUNE_PROMPTS} {teacher_id}".encode() + self.scores.tobytes())
+    def key(self, name: str, *, teacher_id: str = REFERENCE) -> str:
+        """Hash of everything that decides the fit of an encoder: the code included, scores only where it reads any."""
+        digest = hashlib.sha256(f"{self.seed} {FINETUNE_PROMPTS} {teacher_id}".encode())
+        if name in _READ_OUTCOMES:
+            digest.update(f"{self.scores.shape}".encode() + self.scores.tobytes())
         for prompt in self.prompts:
             digest.update(hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest())
         for file in code_of_fitting():
@@ -99,22 +103,50 @@ def encoder_for(
     """
     if name == "lexical":
         return NoEncoder(), {"fit_s": 0.0}
-    if name in ("static", "minilm", "minilm-fp32"):
+    if name in READY:
         prepare_encoder(name)
         return load_encoder(name), {"fit_s": 0.0}
     taught_by = REFERENCE if teacher is None else teacher.encoder_id
-    place = fold.folder / f"{name}-{fold.key(teacher_id=taught_by)}"
-    facts = place.with_suffix(".json")
+    place = fold.folder / f"{name}-{fold.key(name, teacher_id=taught_by)}"
     with build_lock(place):
-        if not facts.is_file():
+        facts = _kept_facts(place)
+        if facts is None:
             wanted = teacher_of(fold.prompts, teacher, progress=progress)
             start = perf_counter()
-            made = _finetune(fold, place, wanted, progress) if name == "minilm-finetuned" else None
+            made = _finetune(fold, place, wanted, progress) if name == FINETUNED else None
             made = made or _fit_static(name, fold, place, (taught_by, wanted), progress)
-            facts.write_bytes(orjson.dumps(made | {"fit_s": perf_counter() - start}))
-    kind = "minilm" if name == "minilm-finetuned" else "static"
+            facts = _keep_facts(place, made | {"fit_s": perf_counter() - start})
+    kind = "minilm" if name == FINETUNED else "static"
     prepare_encoder(kind, source=str(place))
-    return load_encoder(kind, source=str(place)), orjson.loads(facts.read_bytes())
+    return load_encoder(kind, source=str(place)), facts
+
+
+def _kept_facts(place: Path) -> dict[str, Any] | None:
+    """What is known of the encoder in a folder; None where it is not whole, so that it is fitted again."""
+    try:
+        facts = orjson.loads(place.with_suffix(".json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+    whole = isinstance(facts, dict) and facts.get("content") == _hash_of(place)
+    return facts if whole else None
+
+
+def _keep_facts(place: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """Written last, whole or not at all: they say that the folder was finished, and what is in it."""
+    told = facts | {"content": _hash_of(place)}
+    file = place.with_suffix(".json")
+    fresh = file.with_name(f".{file.name}.part")
+    fresh.write_bytes(orjson.dumps(told))
+    fresh.replace(file)
+    return told
+
+
+def _hash_of(folder: Path) -> str:
+    """Of the names and bytes of every file below."""
+    digest = hashlib.sha256()
+    for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+        digest.update(f"{file.relative_to(folder)} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
 
 
 def teacher_of(prompts: Sequence[str], teacher: Encoder | None, *, progress: Progress) -> Floats:

@@ -1,6 +1,8 @@
 """The encoders of the study and of the benchmark: fitted once for each fold, code and teacher."""
 
+import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,6 +58,40 @@ def test_another_teacher_is_another_fit(fold: FoldData, cached: None) -> None:
     for encoder_id in ("words-1", "words-2"):
         encoder_for(FITTED, fold, teacher=Teacher(encoder_id))
     assert len(list(fold.folder.glob(f"{FITTED}-*.json"))) == 2
+
+
+def spoil(fold: FoldData, what: str) -> None:
+    """Damage what an earlier run left, as a full disk or a kill would."""
+    place = next(file.parent for file in fold.folder.rglob("manifest.json") if file.parent.name.startswith(FITTED))
+    facts = place.with_suffix(".json")
+    if what == "weights":
+        table = place / "table.safetensors"
+        table.write_bytes(table.read_bytes()[:1000])
+    elif what == "folder":
+        shutil.rmtree(place)
+    else:
+        facts.write_bytes({"empty facts": b"", "half the facts": facts.read_bytes()[:20], "no facts": b"[]"}[what])
+
+
+@needs_minilm
+@pytest.mark.parametrize("what", ["empty facts", "half the facts", "no facts", "weights", "folder"])
+def test_a_damaged_fit_is_made_again(fold: FoldData, cached: None, what: str) -> None:
+    first, facts = encoder_for(FITTED, fold, teacher=Teacher())
+    spoil(fold, what)
+    again, told = encoder_for(FITTED, fold, teacher=Teacher())
+    assert (again.encoder_id, told["content"]) == (first.encoder_id, facts["content"])
+    assert told["fit_s"] != facts["fit_s"]
+    assert encoder_for(FITTED, fold, teacher=Teacher())[1] == told  # and kept
+    assert not list(fold.folder.glob(".*.part"))
+
+
+@needs_minilm
+def test_other_scores_fit_again_only_what_reads_them(fold: FoldData, cached: None) -> None:
+    graded_again = replace(fold, scores=1.0 - fold.scores)
+    assert fold.key("static-outcomes") != graded_again.key("static-outcomes")
+    assert fold.key("minilm-finetuned") != graded_again.key("minilm-finetuned")
+    facts = [encoder_for(FITTED, each, teacher=Teacher())[1] for each in (fold, graded_again)]
+    assert facts[0] == facts[1]  # the seconds of the fit too: there was one
 
 
 def test_the_code_that_rewords_decides_the_fit_too() -> None:
