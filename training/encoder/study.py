@@ -219,7 +219,7 @@ class _Fold:
         return names | {
             "data": self._data.identity,
             "rows": digest,
-            "fit": fold.key(self._name),
+            "fit": fit,
             "code": self._study.code,
         }
 
