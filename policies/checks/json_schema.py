@@ -46,13 +46,17 @@ class JsonSchema:
                 return Verdict(0.0, "not JSON" if strict else "no JSON in the answer")
             try:
                 fault = next(validator.iter_errors(value), None)
+                if fault is not None:
+                    return Verdict(0.0, f"breaks the schema: {fault.validator}")
+                return right_if(wanted is _ABSENT or value == wanted, reason="valid, but differs from the reference")
             except RecursionError:
                 return Verdict(0.0, "nested too deep for the schema")
             except unusable as problem:
                 return Verdict(None, f"the schema cannot be applied: {type(problem).__name__}")
-            if fault is not None:
-                return Verdict(0.0, f"breaks the schema: {fault.validator}")
-            return right_if(wanted is _ABSENT or value == wanted, reason="valid, but differs from the reference")
+            except BaseException as problem:
+                if type(problem).__name__ != "PanicException":  # Rust's, where the stack ends inside the registry
+                    raise
+                return Verdict(0.0, "nested too deep for the schema")
 
         return grade
 
@@ -74,6 +78,8 @@ def _validator(schema: object) -> Any:
         kind.check_schema(schema)
     except SchemaError as problem:
         raise CheckError(f"check json_schema: option schema: {problem.message} at {problem.json_path}") from problem
+    except _unusable() as problem:  # a pattern that repeats too often, for one
+        raise CheckError(f"check json_schema: option schema: {type(problem).__name__}: {problem}") from problem
     registry: Registry[Any] = Registry()  # empty: a $ref must never fetch anything
     return kind(schema, registry=registry)
 
@@ -83,7 +89,10 @@ def _unusable() -> tuple[type[Exception], ...]:
     from jsonschema.exceptions import UnknownType
     from referencing.exceptions import Unresolvable
 
-    return Unresolvable, UnknownType, re.error  # a reference that leads nowhere, a type nobody knows, a broken pattern
+    said = Unresolvable, UnknownType, re.error  # a reference that leads nowhere, a type nobody knows, a broken pattern
+    # multipleOf with a number beyond every float; a $ref that is no text or no URI, or leads to what is no schema.
+    unsaid = ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError
+    return *said, *unsaid
 
 
 def _wanted(reference: Reference) -> object:

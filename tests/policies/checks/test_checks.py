@@ -214,6 +214,32 @@ def test_json_schema_never_fetches_what_a_reference_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        ({"items": {"multipleOf": 0.1}}, f"[1{'0' * 400}]"),
+        ({"items": {"multipleOf": 1.5}}, "[1e400]"),
+        ({"$ref": "//["}, "1"),
+        ({"$ref": [], "$schema": "http://json-schema.org/draft-04/schema#"}, "1"),
+        ({"$ref": "#/const", "const": "a"}, "{}"),
+        ({"type": "weird", "$schema": "http://json-schema.org/draft-03/schema#"}, "1"),
+    ],
+)
+def test_an_answer_the_schema_cannot_be_applied_to_is_no_error(schema: dict[str, Any], answer: str) -> None:
+    said = verdict("json_schema", answer, options={"schema": schema})
+    assert said.score is None
+    assert "cannot be applied" in said.reason
+
+
+def test_a_schema_without_end_is_no_error_wherever_the_stack_ends() -> None:
+    grade = load_check("json_schema").prepare(None, {"schema": {"not": {"$dynamicRef": "#"}}})
+
+    def deeper(calls: int) -> str:
+        return grade("1").reason if calls == 0 else deeper(calls - 1)
+
+    assert {deeper(calls) for calls in range(12)} == {"nested too deep for the schema"}
+
+
+@pytest.mark.parametrize(
     ("name", "reference", "options", "says"),
     [
         ("numeric", "none", {}, "no number"),
@@ -224,6 +250,7 @@ def test_json_schema_never_fetches_what_a_reference_names() -> None:
         ("regex", "(", {}, "regular expression"),
         ("json_schema", None, {}, "schema"),
         ("json_schema", None, {"schema": {"type": "nothing"}}, "schema"),
+        ("json_schema", None, {"schema": {"pattern": "a{99999999999}"}}, "repetition"),
         ("exact", "  ", {}, "reference"),
     ],
 )
