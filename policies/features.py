@@ -1,8 +1,9 @@
 """Cheap lexical features of a query: what a policy may know in microseconds, with or without an embedding.
 
 Counting is done on bytes with `translate`, which runs at memory speed; words are looked up in one dictionary pass. No
-feature sees capitals, and the amount of white space between words, at line ends and around the text counts for nothing:
-neither changes what is asked.
+feature sees capitals or white space around the text, and how much of it stands between words and at line ends counts
+for nothing but the token estimate: neither changes what is asked. Line breaks and indents are seen, for they mark code
+and lists. Of a text over 4,096 characters, blanks inside move what of it is scanned.
 """
 
 from __future__ import annotations
@@ -56,9 +57,16 @@ _COUNTS: dict[str, bytes] = {  # counted over all scanned words
 _FORM_OF = {word: i for i, words in enumerate(_FORMS.values()) for word in words.split()}
 _COUNT_OF = {word: i for i, words in enumerate(_COUNTS.values()) for word in words.split()}
 _LATEX = re.compile(rb"\\(?:frac|int|sum|sqrt|begin|cdot|left|mathbb|alpha|theta|lim|times)")
-_CODE = re.compile(rb"```|\n(?:def|class|import|from|#include|public|function|const|let|select)[ \t]|\n    \S")
-_OPTION = re.compile(rb"\n\s*\(?[a-j][).:]")
-_ITEM = re.compile(rb"\n\s*(?:[-*]|\d{1,2}[.)])[ \t]")
+_LINE_OF_CODE = rb"""
+    def[ \t]+\w+[ \t]*\( | class[ \t]+\w+(?:\(|[ \t]*\{|:$) | \#include[ \t]*[<"]
+    | from[ \t]+[\w.]+[ \t]+import\b | import[ \t]+(?:[{*"'(]|[\w.]+(?:[ \t]+as[ \t]+\w+|[ \t]+from[ \t]+["']|;|$))
+    | public[ \t][\w \t<>\[\],.=]*(?:\w\(|[{;]$) | function[ \t]*\w*\([^()\n]*\)[ \t]*\{
+    | const[ \t]+\w+[ \t]*= | let[ \t]+(?:mut[ \t]+)?\w+[ \t]*=[^\n]*;$
+    | select[ \t]+(?:\*|\w[\w.]*[.,(_])[^\n]*\sfrom\s
+"""  # "Let G be …", "Select one from …" and "Class 2: …" are prose
+_CODE = re.compile(rb"```|\n(?:" + _LINE_OF_CODE + rb")|\n[ ]{4}\S", re.MULTILINE | re.VERBOSE)
+_OPTION = re.compile(rb"\n[ \t]*\(?[a-j][).:]")
+_ITEM = re.compile(rb"\n[ \t]*(?:[-*]|\d{1,2}[.)])[ \t]")
 _SHAPE = ("log_chars", "log_words", "word_length", "distinct_share", "log_lines", "log_paragraphs", "log_questions")
 _MARKS = ("log_latex", "log_code", "log_options", "log_items", "non_ascii_share", "ends_with_question")
 _REQUEST = ("has_tools", "wants_schema", "has_image", "log_turn", "log_prompt_tokens")
@@ -89,13 +97,14 @@ def lexical_features(
         turn: 1 for the first user turn of the conversation.
         prompt_tokens: Estimated tokens of the whole request; None means those of the text.
     """
-    scanned = text if len(text) <= 2 * _SCAN_CHARS else f"{text[:_SCAN_CHARS]}\n{text[-_SCAN_CHARS:]}"
-    lines = scanned.lower().encode("utf-8", "replace").strip().split(b"\n")
+    asked = text.strip()
+    scanned = asked if len(asked) <= 2 * _SCAN_CHARS else f"{asked[:_SCAN_CHARS]}\n{asked[-_SCAN_CHARS:]}"
+    lines = scanned.lower().encode("utf-8", "replace").split(b"\n")
     raw = b"\n".join(line.rstrip() for line in lines)
     solid, words = raw.translate(None, _BLANKS), raw.translate(_TO_WORDS).split()
     tokens = estimate_tokens(text) if prompt_tokens is None else prompt_tokens
     values = [
-        *_shape(raw, words, n_solid=len(solid), share_scanned=min(1.0, 2 * _SCAN_CHARS / max(len(text), 1))),
+        *_shape(raw, words, n_solid=len(solid), share_scanned=min(1.0, 2 * _SCAN_CHARS / max(len(asked), 1))),
         *_marks(raw, solid),
         *_byte_shares(solid),
         *_forms(words),

@@ -132,21 +132,82 @@ def test_line_breaks_and_indents_of_code_are_seen() -> None:
     assert value("log_code", "Why?\n    x = 1") > value("log_code", "Why?\nx = 1")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "def add(a, b):",
+        "class Heap:",
+        "class Heap(list):",
+        "class Heap {",
+        "import os",
+        "import numpy as np",
+        "import React from 'react'",
+        "from math import sqrt",
+        "#include <stdio.h>",
+        "public static void main(String[] args) {",
+        "function f(x) {",
+        "const n = 3",
+        "let mut n = 3;",
+        "SELECT name, age FROM people",
+        "SELECT * FROM people",
+    ],
+)
+def test_a_line_of_code_is_seen_in_any_case(line: str) -> None:
+    asked = f"What does it do?\n{line}\n"
+    assert value("log_code", asked) == value("log_code", asked.upper()) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Let G be a group.",
+        "Let x = 5 and y = 6.",
+        "From A to B is 5 km.",
+        "Class 2: the heavier boats.",
+        "Class size matters.",
+        "Import duties were raised from 5 to 6 percent.",
+        "Public goods (roads) are not rival.",
+        "Function f(x) = 2x is even.",
+        "Define it. Def: a set.",
+        "Select one from the following:",
+    ],
+)
+def test_prose_that_begins_like_code_is_none(line: str) -> None:
+    assert value("log_code", f"A question.\n{line}\nWhich?") == 0
+
+
+def test_blanks_around_a_long_text_change_nothing_but_the_token_estimate() -> None:
+    asked = f"Why? {'one two ' * 700}{'three four ' * 500} Is it?"
+    assert len(asked) > 4096
+    before, after = (
+        lexical_features(asked, prompt_tokens=9),
+        lexical_features(f" \n\n{asked}\u00a0 \n", prompt_tokens=9),
+    )
+    assert before.tobytes() == after.tobytes()
+
+
 def test_a_lone_surrogate_is_no_error() -> None:
     assert np.isfinite(lexical_features("\ud800?")).all()
     assert estimate_tokens("\ud800") >= 1
 
 
+def fastest_s(text: str) -> float:
+    def once() -> float:
+        started = perf_counter()
+        lexical_features(text)
+        return perf_counter() - started
+
+    return min(once() for _ in range(20))
+
+
 def test_features_of_a_megabyte_cost_as_much_as_a_page() -> None:
-    def fastest_s(text: str) -> float:
-        def once() -> float:
-            started = perf_counter()
-            lexical_features(text)
-            return perf_counter() - started
-
-        return min(once() for _ in range(20))
-
     assert fastest_s("word " * 200_000) < 10 * fastest_s("word " * 820)
+
+
+@pytest.mark.parametrize("filling", ["\n", "\n ", "\nimport ", "\nselect a,", "\npublic a", "\nfunction ("])
+def test_no_text_of_a_page_costs_much_more_than_prose(filling: str) -> None:
+    hostile = f"a{filling * 4096}"[:4095] + "b"
+    assert fastest_s(hostile) < 20 * fastest_s(PROSE * 4)
 
 
 @pytest.mark.parametrize(
