@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.features import estimate_tokens, lexical_features
-from training.inputs import Floats, Inputs, Reals
+from policies.features import lexical_features
+from training.inputs import Floats, Inputs
 from training.perturb import paraphrase_prose, typos
 from training.phrases import LEARNED, Phrases
 
@@ -56,13 +56,12 @@ class Reworded:
 
     Attributes:
         rows: Which query each one rewords, shape (k,), rising.
-        embeddings / lexical / prompt_tokens: Shapes (k, dim), (k, n_features), (k,).
+        embeddings / lexical: Shapes (k, dim), (k, n_features).
     """
 
     rows: NDArray[np.intp]
     embeddings: Floats
     lexical: Floats
-    prompt_tokens: Reals
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -71,16 +70,16 @@ class Reworded:
         """Those of the queries where ``mask``, shape (n,), is true, numbered as these are."""
         kept = mask[self.rows]
         places = np.cumsum(mask) - 1
-        return Reworded(places[self.rows[kept]], self.embeddings[kept], self.lexical[kept], self.prompt_tokens[kept])
+        return Reworded(places[self.rows[kept]], self.embeddings[kept], self.lexical[kept])
 
     def inputs(self, originals: Inputs) -> Inputs:
-        """As queries without outcomes: those are NaN."""
+        """As queries without outcomes, which are NaN, and as many tokens as their originals."""
         unknown = np.full((len(self), originals.scores.shape[1]), np.nan)
         return replace(
             originals,
             embeddings=self.embeddings,
             lexical=self.lexical,
-            prompt_tokens=self.prompt_tokens,
+            prompt_tokens=originals.prompt_tokens[self.rows],
             scores=unknown,
             log_tokens=unknown,
             usd=unknown,
@@ -95,9 +94,4 @@ def reworded_texts(prompts: Sequence[str], *, seed: int) -> tuple[NDArray[np.int
 
 def make_reworded(rows: NDArray[np.intp], texts: Sequence[str], *, embed: Embed) -> Reworded:
     """Embed and describe what ``reworded_texts`` gave."""
-    return Reworded(
-        rows,
-        embed(texts),
-        np.stack([lexical_features(text) for text in texts]),
-        np.array([estimate_tokens(text) for text in texts], dtype=np.float64),
-    )
+    return Reworded(rows, embed(texts), np.stack([lexical_features(text) for text in texts]))

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the study fits encoders with torch: pip install 'gearshift[encoder]'")
 pytest.importorskip("matplotlib", reason="the study draws: pip install 'gearshift[train]'")
 
-from policies.features import estimate_tokens
+from policies.features import lexical_features
 from policies.tables import OutcomeTable
 from training.benchmark.load import PoolData
 from training.benchmark.splits import BenchmarkError
@@ -134,8 +134,8 @@ def test_a_router_that_listens_hears_the_training_rows_in_other_words(study, nea
     for train in nearest.heard:
         assert train.reworded is not None
         assert train.reworded.rows.tolist() == list(range(len(train)))  # one of each training row, none of another
-        tokens = [estimate_tokens(reworded(prompt, seed=study.task.seed)) for prompt in train.table.prompts]
-        assert train.reworded.prompt_tokens.tolist() == tokens
+        own = [lexical_features(reworded(prompt, seed=study.task.seed)) for prompt in train.table.prompts]
+        assert (train.reworded.lexical == np.stack(own)).all()
 
 
 def test_a_router_that_does_not_listen_is_given_no_rewordings(study, nearest: Nearest) -> None:

@@ -82,7 +82,7 @@ def test_a_feature_that_moves_is_scaled_down_and_one_that_never_moves_is_left_al
     inputs = made(lexical)
     moves = np.array([[0.5, 0.0, 1.0, 0.0], [-0.5, 0.0, 1.0, 0.0]])  # of rows 0 and 3
     rows = np.array([0, 3])
-    reworded = Reworded(rows, inputs.embeddings[rows], (lexical[rows] + moves).astype(np.float32), np.ones(2))
+    reworded = Reworded(rows, inputs.embeddings[rows], (lexical[rows] + moves).astype(np.float32))
     task = FitTask(inputs, (Arm("a", "instant"), Arm("b", "instant")), (None, None), reworded=reworded)
     before = fit_map(
         inputs.embeddings, inputs.lexical, n_dims=2, n_landmarks=2, lexical_share=0.5, sharpness=2.0, seed=0
