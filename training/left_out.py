@@ -68,7 +68,7 @@ def main(
     pool: Annotated[str, typer.Option(help="Pool to split.")] = "mmlu_pro_7",
     by: Annotated[By, typer.Option(help="What a part is.")] = By.half,
     encoder: Annotated[str, typer.Option(help="Encoder to embed with.")] = "minilm",
-    seed: Annotated[int, typer.Option(help="Seed of landmarks and folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of landmarks and folds.")] = 0,
 ) -> None:
     """Print the table of a pool whose every part is decided by the policy fitted on the others."""
     prepare_encoder(encoder)

@@ -42,7 +42,7 @@ def benchmark(
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
     encoders: Annotated[str, typer.Option(help="Compare these encoders instead, by comma; 'all' takes each.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the run; a second run resumes there.")] = Path("runs/benchmark"),
-    seed: Annotated[int, typer.Option(help="Seed of folds, fits and replicates.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, fits and replicates.")] = 0,
     robustness: Annotated[Robustness, typer.Option(help="Whose decisions to repeat on changed prompts.")] = (
         Robustness.default
     ),

@@ -28,7 +28,7 @@ def linear(
     half: Annotated[int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve it.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of landmarks and folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of landmarks and folds.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fit ridge per arm on a pool's outcomes, judge it on held-out folds, and write an artifact."""
@@ -77,7 +77,7 @@ def encoder(
     outcomes: Annotated[bool, typer.Option(help="Fine-tune on the pool's outcomes after that.")] = False,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 2,
     rewordings: Annotated[int, typer.Option(min=0, help="Times each prompt is heard in other words besides.")] = 2,
-    seed: Annotated[int, typer.Option(help="Seed of order, dropout and rewordings.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of order, dropout and rewordings.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fit the static encoder to a teacher's embeddings of your own prompts; labels only by --outcomes."""

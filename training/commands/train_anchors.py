@@ -34,7 +34,7 @@ def anchors(
     descriptors: Annotated[Path | None, DESCRIPTORS] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the gateway that will serve.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose the prompts a new arm should answer first; with --outcomes, let it join an artifact by its answers."""

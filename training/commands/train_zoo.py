@@ -53,7 +53,7 @@ def _verb(policy: str) -> Callable[..., None]:
         ] = None,
         encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "minilm",
         source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
-        seed: Annotated[int, typer.Option(help="Seed of the fit and its folds.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the fit and its folds.")] = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     ) -> None:
         from training.zoo.train import TrainZoo
