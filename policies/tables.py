@@ -31,7 +31,7 @@ class OutcomeTable:
     """Every arm's outcome on every query: n queries × m arms, no gaps.
 
     Attributes:
-        domains: Domain label of each query, length n; only for reports, never a feature.
+        domains: Domain label of each query, length n: for reports, splits and training; what serves reads none.
         scores: 0..1, shape (n, m).
         usd: USD of each cell, shape (n, m).
         nano_usd: The same in integer nano-USD, rounded up once per cell, shape (n, m).

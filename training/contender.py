@@ -78,7 +78,7 @@ class Contender(Protocol):
 
     Attributes:
         name: As in reports, e.g. ``knn``.
-        needs_labels: It reads what a gateway never sees (domain labels, outcomes): a yardstick, no rival.
+        needs_labels: Its forecasts read what a gateway never sees (domain labels, outcomes): a yardstick, no rival.
     """
 
     name: str

@@ -22,7 +22,7 @@ class Guard:
 
     Attributes:
         centre: Mean training embedding, shape (dim,).
-        projection: Orthonormal columns, shape (dim, k), k ≤ 64.
+        projection: Orthonormal columns, shape (dim, k), k ≤ 128.
         landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
         bounds: ``near``, ``fade`` and ``far``, shape (3,): distances to the nearest landmark up to which a prediction
             is kept whole, at which 1/e of it is kept, and from which a query is called far.

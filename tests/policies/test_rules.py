@@ -82,6 +82,13 @@ def test_a_mistaken_condition_is_reported_with_its_rule(when: dict[str, float]) 
         load_policy(settings, ARMS, None)
 
 
+@pytest.mark.parametrize("name", ["upper_share", "min_upper_share", "max_upper_share"])
+def test_a_condition_that_features_no_longer_have_is_named_with_what_there_is(name: str) -> None:
+    settings = DeclaredPolicy("rules", rules=[DeclaredRule({name: 0.5}, ["*"])])
+    with pytest.raises(PolicyError, match=rf"policy\.rules\[0\]\.when.*'{name}' is unknown; use one of.*digit_share"):
+        load_policy(settings, ARMS, None)
+
+
 def test_a_rule_that_prefers_nothing_is_refused() -> None:
     with pytest.raises(PolicyError, match=r"policy\.rules\[0\]\.prefer"):
         RulesPolicy([DeclaredRule({}, [])])

@@ -39,7 +39,8 @@ class OutcomeRecord:
         prompt: What the user asked; None where the log was not allowed to keep it.
         model / mode / effort / options: The arm, as in its name ``model/mode[:effort][+key=value]``.
         score: Quality 0..1, the mean over ``n_samples``; None if nobody judged the answer.
-        domain / benchmark: Labels for reports and splits, never features.
+        domain / benchmark: Labels for reports and splits; ``domain`` also tells a learner what topics there are. What
+            serves reads neither.
         at: When it was asked, POSIX seconds.
         input_tokens: Billed prompt tokens; ``cached_input_tokens`` are a part of them.
         output_tokens: Billed completion tokens, hidden reasoning included; None where the source omits a part of them.

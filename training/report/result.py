@@ -101,7 +101,7 @@ class PoolResult:
 
     @property
     def main(self) -> PolicyResult | None:
-        """The policy that the words are about: ``default``, else the best that needs no labels, else the first."""
+        """The policy the words are about: ``default``, else the best that serves without labels, else the first."""
         policies = self.policies
         if DEFAULT in policies or not policies:
             return policies.get(DEFAULT)

@@ -136,7 +136,7 @@ def quality_table(pool: PoolResult) -> Table:
 def trust_table(pool: PoolResult) -> Table:
     """Are forecasts right, is the choice steady, is it fast."""
     columns: tuple[tuple[str, Callable[[PolicyResult], str]], ...] = (
-        ("needs no labels", lambda each: "yes" if each.is_label_free else "no: reference only"),
+        ("labels read", lambda each: "none at serving" if each.is_label_free else "yes: reference only"),
         ("ECE", lambda each: _with_interval(each, "ece", 3)),
         ("Brier", lambda each: _with_interval(each, "brier", 3)),
         ("same arm when reworded, %", _steadiness),
