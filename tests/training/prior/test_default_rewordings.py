@@ -103,3 +103,13 @@ def test_without_rewordings_every_feature_is_left_alone() -> None:
     )
     arms = (Arm("a", "instant"), Arm("b", "instant"))
     assert _steady(before, FitTask(inputs, arms, (None, None))) is before
+
+
+def test_where_no_query_was_reworded_every_feature_is_left_alone() -> None:
+    inputs = made(np.random.default_rng(1).normal(size=(6, len(FEATURE_NAMES))))
+    before = fit_map(
+        inputs.embeddings, inputs.lexical, n_dims=2, n_landmarks=2, lexical_share=0.5, sharpness=2.0, seed=0
+    )
+    nothing = Reworded(np.zeros(0, np.intp), inputs.embeddings[:0], inputs.lexical[:0])
+    arms = (Arm("a", "instant"), Arm("b", "instant"))
+    assert _steady(before, FitTask(inputs, arms, (None, None), reworded=nothing)) is before
