@@ -17,10 +17,10 @@ PLAIN = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
         (benchmark, ["--train", "absent"]),
         (train, ["encoder", "--prompts", "absent", "--out", "absent"]),
         *[(train, [name, "--data", "absent", "--out", "absent"]) for name in ("linear", *ZOO)],
-        (train, ["anchors", "--policy", "absent", "--data", "absent"]),
+        (train, ["anchors", "--out", "absent"]),
     ],
 )
 def test_a_negative_seed_is_refused(verb: typer.Typer, arguments: list[str]) -> None:
     done = CliRunner().invoke(verb, [*arguments, "--seed", "-1"], env=PLAIN)
     assert done.exit_code == 2
-    assert "Invalid value for '--seed': -1 is not in the range x>=0" in done.stderr
+    assert "Invalid value for '--seed'" in done.stderr  # what follows is the library's own wording
