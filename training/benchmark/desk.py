@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from itertools import groupby
+from itertools import compress, groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from training.benchmark.load import PoolData, load_pool_data
 from training.benchmark.pooled import Pooled, pool_records
 from training.benchmark.result import PoolResult, pool_result
 from training.benchmark.robustness import Perturbation, changed_prompts
-from training.benchmark.seeing import Seeing, SeenTable
+from training.benchmark.seeing import TOO_FEW, Seeing, SeenTable
 from training.benchmark.splits import BenchmarkError, Part, parts_of, separate_parts
 from training.benchmark.store import ForecastStore, Record
 from training.benchmark.task import Benchmark, Fit, Job, Measure
@@ -202,13 +202,22 @@ class Desk:
 
     def _measure(self, name: str) -> PoolResult:
         pool = self.pool(name)
-        return pool_result(
+        result = pool_result(
             {policy: self._pooled(name, policy) for policy in self.names},
             pool.test.table,
             n_replicates=self.task.n_replicates,
             seed=self.task.seed,
             progress=lambda done, of: self.tell(f"{name}: intervals", done, of),
         )
+        return result | self._encoder_told(pool)
+
+    def _encoder_told(self, pool: PoolAtHand) -> PoolResult:
+        """The pool's encoder where it is not, or not in every part, the one that the run's id names."""
+        prompts, of = pool.fit_on.table.prompts, len(pool.parts)
+        n = sum(self.seeing.falls_back(compress(prompts, part.train)) for _, part in pool.parts)
+        if not n:
+            return {}
+        return {"encoder": TOO_FEW if n == of else f"{TOO_FEW} in {n} of {of} parts"}
 
     def _pooled(self, pool: str, policy: str) -> Pooled:
         records = []

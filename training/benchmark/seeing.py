@@ -4,7 +4,7 @@ What is slow is computed once, in the parent's process, and kept on disk; worker
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,8 @@ from training.contender import Sample
 from training.embeddings import Floats, embed_prompts
 from training.inputs import Inputs, make_inputs
 from training.rewordings import Embed, Reworded, make_reworded, reworded_texts
+
+TOO_FEW = "static (too few prompts to fit one)"  # the encoder of a part that no encoder can be fitted inside
 
 
 class Seeing(Protocol):
@@ -39,6 +41,10 @@ class Seeing(Protocol):
         """What embeds for the part that is fitted on ``train``."""
         ...
 
+    def falls_back(self, prompts: Iterable[str]) -> bool:
+        """Whether a part with these training prompts gets the encoder ``TOO_FEW`` rather than one of its own."""
+        ...
+
 
 class ReadyEncoder:
     """The same encoder everywhere."""
@@ -52,9 +58,16 @@ class ReadyEncoder:
         """Whatever is not yet on disk is computed and kept there."""
         return lambda prompts: embed_prompts(self.slow, prompts)
 
+    def falls_back(self, prompts: Iterable[str]) -> bool:
+        """Never: there is one encoder for all."""
+        return False
+
 
 class FittedInside:
-    """The static encoder, fitted without labels to a teacher's embeddings of a part's training prompts alone."""
+    """The static encoder, fitted without labels to a teacher's embeddings of a part's training prompts alone.
+
+    A part with too few prompts for that has the distilled one as it is, as a deployment with so few would.
+    """
 
     fits_inside = True
 
@@ -67,25 +80,25 @@ class FittedInside:
         """Fitted now, or by whoever needed it before.
 
         Raises:
-            BenchmarkError: Too few distinct prompts with text, or no encoder can be fitted to them.
+            BenchmarkError: No encoder can be fitted to the prompts.
             EncoderError: Weights to start from are missing.
         """
-        from training.encoder.prompts import LEAST_PROMPTS
-        from training.encoder.study_encoders import FITTED, FoldData, encoder_for
+        from training.encoder.study_encoders import DISTILLED, FITTED, FoldData, encoder_for
         from training.encoder.weights import EncoderFitError
 
-        n_prompts = len({prompt for prompt in train.prompts if prompt.strip()})
-        if n_prompts < LEAST_PROMPTS:
-            raise BenchmarkError(
-                f"table {train.name!r}: {n_prompts} distinct training prompts with text in a part; --encoder fitted "
-                f"needs at least {LEAST_PROMPTS}: add prompts, use fewer parts, or take a ready encoder"
-            )
         fold = FoldData(train.prompts, train.scores, self._folder, seed)
+        name = DISTILLED if self.falls_back(train.prompts) else FITTED
         try:
-            encoder, _ = encoder_for(FITTED, fold, teacher=self.slow)
+            encoder, _ = encoder_for(name, fold, teacher=self.slow)
         except EncoderFitError as problem:
             raise BenchmarkError(f"table {train.name!r}: --encoder fitted: {problem}") from problem
         return lambda prompts: np.asarray(encoder.encode(prompts), np.float32)
+
+    def falls_back(self, prompts: Iterable[str]) -> bool:
+        """Whether fewer of them are distinct and hold text than an encoder can be fitted to."""
+        from training.encoder.prompts import LEAST_PROMPTS
+
+        return len({prompt for prompt in prompts if prompt.strip()}) < LEAST_PROMPTS
 
 
 class SeenTable:
@@ -125,10 +138,12 @@ class SeenTable:
 
 
 def _recipe() -> str:
-    """Hash of the code that fits an encoder: what was forecast from another recipe's embeddings is not this one's."""
+    """Hash of what decides a part's encoder: what was forecast from another recipe's embeddings is not this one's."""
+    from training.encoder.prompts import LEAST_PROMPTS
     from training.encoder.study_encoders import code_of_fitting
 
-    return hashlib.sha256(b"".join(file.read_bytes() for file in code_of_fitting())).hexdigest()[:8]
+    code = b"".join(file.read_bytes() for file in code_of_fitting())
+    return hashlib.sha256(code + f"{TOO_FEW} below {LEAST_PROMPTS}".encode()).hexdigest()[:8]
 
 
 def _no_embeddings(texts: Sequence[str]) -> Floats:

@@ -11,7 +11,7 @@ from training.commands.progress import progress_bars as progress_bars
 command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 FITTED = "fitted"
-TEACHER = "minilm"  # of the fitted one
+TEACHER, DISTILLED = "minilm", "static"  # of the fitted one, and where its fit starts
 _MOST_JOBS = 4  # each holds a pool and its features; more ask for memory rather than cores
 
 
@@ -141,6 +141,7 @@ def _seeing(task: Any, *, encoder: str, source: str | None) -> Any:
     if find_spec("torch") is None:
         raise BenchmarkError("--encoder fitted: no module 'torch'; run: pip install 'gearshift[train,encoder]'")
     prepare_encoder(TEACHER)
+    prepare_encoder(DISTILLED)  # here, so that workers find it
     return FittedInside(load_encoder(TEACHER), fitted_encoders(task))
 
 

@@ -27,10 +27,11 @@ Reals = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 REFERENCE, FITTED, FINETUNED = "minilm", "static-fitted", "minilm-finetuned"
-READY = ("static", "minilm", "minilm-fp32")
+DISTILLED = "static"
+READY = (DISTILLED, "minilm", "minilm-fp32")
 ENCODERS: tuple[str, ...] = (
     "lexical",
-    "static",
+    DISTILLED,
     FITTED,
     "static-outcomes",
     "static-blended",

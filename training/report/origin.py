@@ -34,9 +34,17 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def encoder_told(result: Mapping[str, Any]) -> str:
-    """The encoder's id, and whether each part had its own; empty where none is recorded."""
+    """The encoder's id, whether each part had its own, and which pools had another; empty where none is recorded."""
     told = _as_text(result.get("encoder"))
-    return f"{told}, fitted inside every part" if told.startswith(FITTED_INSIDE) else told
+    if told.startswith(FITTED_INSIDE):
+        told += ", fitted inside every part"
+    return "; ".join([told, *_other_encoders(result)]) if told else ""
+
+
+def _other_encoders(result: Mapping[str, Any]) -> list[str]:
+    pools = result.get("pools")
+    named = pools.items() if isinstance(pools, Mapping) else ()
+    return [f"{name}: {pool['encoder']}" for name, pool in named if isinstance(pool, Mapping) and pool.get("encoder")]
 
 
 def time_told(result: Mapping[str, Any]) -> str:

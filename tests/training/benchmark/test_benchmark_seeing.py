@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,18 +15,20 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from policies.encoders.base import Encoder
+from policies.encoders.load import load_encoder
 from policies.encoders.static import build
 from policies.tables import Mask, OutcomeTable
 from training.benchmark.crew import OpenCrew, alone, processes
 from training.benchmark.run import run_benchmark
-from training.benchmark.seeing import FittedInside, ReadyEncoder, Seeing, SeenTable
-from training.benchmark.splits import BenchmarkError, parts_of
+from training.benchmark.seeing import TOO_FEW, FittedInside, ReadyEncoder, Seeing, SeenTable
+from training.benchmark.splits import parts_of
 from training.benchmark.task import Benchmark, fitted_encoders
 from training.commands.benchmark import command
 from training.contender import Fitted, Sample
 from training.contenders.registry import make_contender
 from training.inputs import make_inputs
 from training.perturb import perturbations
+from training.report.origin import encoder_told
 from training.rewordings import make_reworded, reworded_texts
 
 WriteSet = Callable[..., Path]
@@ -182,19 +185,45 @@ def test_a_second_run_fits_nothing_and_an_added_policy_uses_the_encoders_there_a
     assert times(fitted_encoders(task)) == written
 
 
-def test_too_few_prompts_for_an_encoder_are_counted(
-    task: Benchmark, write_set: WriteSet, encoder: Encoder, capfd: pytest.CaptureFixture[str]
+def test_with_too_few_prompts_every_part_has_the_distilled_encoder(
+    task: Benchmark, write_set: WriteSet, encoder: Encoder, tmp_path: Path
 ) -> None:
     few = replace(task, train=write_set("few", rows=range(120)))
-    with pytest.raises(BenchmarkError, match=r"distinct training prompts with text .* at least 200: add prompts"):
-        run(few, fitted(few, encoder), open_crew=partial(processes, n_processes=1))
-    assert "Traceback" not in capfd.readouterr().err
+    result = run(few, fitted(few, encoder), open_crew=partial(processes, n_processes=1))
+    told = result["pools"]["easy_hard"].pop("encoder")
+    assert told == TOO_FEW
+    assert encoder_told({**result, "pools": {"easy_hard": {"encoder": told}}}).endswith(
+        "fitted inside every part; easy_hard: static (too few prompts to fit one)"
+    )
+    plain = replace(few, out=tmp_path / "plain")
+    assert run(plain, ReadyEncoder(load_encoder("static")))["pools"] == result["pools"]
+    assert encoders(few) == set()
+
+
+def test_parts_with_prompts_enough_are_told_from_those_without(
+    task: Benchmark, world: OutcomeTable, write_set: WriteSet, encoder: Encoder
+) -> None:
+    hard = [row for row in range(len(world)) if world.domains[row] == "hard"]
+    rows = sorted({*range(len(world))} - {*hard[100:]})  # 100 hard ones, and easy ones enough
+    uneven = replace(task, train=write_set("uneven", rows=rows), split="domain", policies=("knn",))
+    result = run(uneven, fitted(uneven, encoder))
+    assert result["pools"]["easy_hard"]["encoder"] == "static (too few prompts to fit one) in 1 of 2 parts"
+    assert len(encoders(uneven)) == 1
+
+
+def test_a_ready_encoder_is_every_parts_own(task: Benchmark, encoder: Encoder) -> None:
+    result = run(task, ReadyEncoder(encoder))
+    assert "encoder" not in result["pools"]["easy_hard"]
+    assert encoder_told(result) == encoder.encoder_id
 
 
 def test_prompts_without_text_do_not_count(world: OutcomeTable, encoder: Encoder, tmp_path: Path) -> None:
-    blank = replace(world, prompts=tuple(" " * row for row in range(len(world))))
-    with pytest.raises(BenchmarkError, match="table 'world': 0 distinct training prompts"):
-        FittedInside(encoder, tmp_path).of(blank, seed=0)
+    seeing, blank = FittedInside(encoder, tmp_path), replace(world, prompts=tuple(" " * n for n in range(len(world))))
+    assert seeing.falls_back(blank.prompts)
+    assert seeing.falls_back([*blank.prompts, *[f"prompt {n % 199}" for n in range(400)]])
+    assert not seeing.falls_back(f"prompt {n}" for n in range(200))
+    given = seeing.of(blank, seed=0)(["a prompt"])
+    assert (given == load_encoder("static").encode(["a prompt"])).all()
 
 
 class Listener:
@@ -249,7 +278,15 @@ def test_a_part_reworded_by_another_seed_is_fitted_again(pair: Benchmark, encode
 
 
 @pytest.fixture
-def invoke(task: Benchmark, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def prepared() -> list[str]:
+    """The encoders that the verb prepared itself."""
+    return []
+
+
+@pytest.fixture
+def invoke(
+    task: Benchmark, encoder: Encoder, prepared: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """Runs the verb on the small world with a teacher that needs no weights."""
     from policies.encoders import load
 
@@ -257,7 +294,7 @@ def invoke(task: Benchmark, encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -
         return encoder if name == "minilm" else load_encoder(name, source=source)
 
     load_encoder = load.load_encoder
-    monkeypatch.setattr(load, "prepare_encoder", lambda name, *, source=None: None)
+    monkeypatch.setattr(load, "prepare_encoder", lambda name, *, source=None: prepared.append(name))
     monkeypatch.setattr(load, "load_encoder", opened)
 
     def invoked(*arguments: str) -> Any:
@@ -282,10 +319,10 @@ def test_the_verb_refuses_weights_for_an_encoder_it_fits(invoke: Callable[..., A
     assert done.stdout == ""
 
 
-def test_the_verb_tells_in_one_line_that_prompts_are_too_few(
-    invoke: Callable[..., Any], write_set: WriteSet, capfd: pytest.CaptureFixture[str]
+def test_the_verb_prepares_what_parts_with_too_few_prompts_take(
+    invoke: Callable[..., Any], write_set: WriteSet, prepared: list[str]
 ) -> None:
     done = invoke("--train", str(write_set("few", rows=range(120))))
-    assert done.exit_code == 1
-    assert "--encoder fitted needs at least 200" in done.stderr
-    assert "Traceback" not in done.stderr + capfd.readouterr().err
+    assert done.exit_code == 0, done.output
+    assert orjson.loads(done.stdout)["pools"]["easy_hard"]["encoder"] == TOO_FEW
+    assert prepared == ["minilm", "static"]
