@@ -32,7 +32,7 @@ from policies.zoo.ridge import LinearWeights
 from policies.zoo.tokens import TokenModel
 
 ARMS = (8, 100)
-_DIM, _DIRECTIONS, _LANDMARKS, _UNITS, _LEXICAL = 384, 64, 512, 256, len(FEATURE_NAMES)
+_DIM, _DIRECTIONS, _LANDMARKS, _UNITS, _LEXICAL = 384, 128, 512, 256, len(FEATURE_NAMES)
 _QUERIES = 200
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
