@@ -34,7 +34,7 @@ from training.zoo.save import artifact_of
 
 N_TAUGHT, N_ASKED = 1200, 1000
 USD_PER_CORRECT_ANSWER = 0.01
-FAR = ("今天天气很好，我们去公园散步吧。", "lol ok thx cu l8r!!! :D")
+FAR = ("Thanks, that is all for today!", "lol ok thx cu l8r!!! :D")
 SMALL = DistilSettings(units=UnitSettings(width=32))
 
 
