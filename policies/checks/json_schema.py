@@ -53,8 +53,8 @@ class JsonSchema:
                 return Verdict(0.0, "nested too deep for the schema")
             except unusable as problem:
                 return Verdict(None, f"the schema cannot be applied: {type(problem).__name__}")
-            except BaseException as problem:
-                if type(problem).__name__ != "PanicException":  # Rust's, where the stack ends inside the registry
+            except BaseException as problem:  # Rust's panics are no Exception and have no type to import
+                if type(problem).__name__ != "PanicException":  # the stack ended inside the registry
                     raise
                 return Verdict(0.0, "nested too deep for the schema")
 
