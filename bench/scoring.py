@@ -93,13 +93,14 @@ def default_policy(arms: Sequence[ArmFacts]) -> DefaultPolicy:
         hidden=rng.normal(scale=0.1, size=(_DIRECTIONS + _LEXICAL, _UNITS)),
         hidden_offset=np.zeros(_UNITS),
         numbers=np.array([2.0, 0.05, 8.0]),
+        metric=np.ones(_DIRECTIONS + 1),
     )
     d = basis.n_outputs
     of_quality, of_spending = (rng.normal(scale=0.01, size=(d, n)) for n in (m, 2 * m))
     model = DistilledModel(basis, of_quality, np.zeros(d), np.full(m, 0.6), np.full(_LANDMARKS, 5.0))
     plain = TokenModel.example(n_arms=m, dim=_DIM)
     tokens = replace(plain, basis=basis, weights=of_spending, centre=np.zeros(d))
-    guard = Guard(basis.centre, basis.projection, basis.landmarks, np.array([0.5, 2.0, 2.0]))
+    guard = Guard(basis.centre, basis.projection, basis.landmarks, basis.metric, np.array([0.5, 2.0, 2.0]))
     levels = Levels(np.full(m, 0.6), np.full(m, 0.5), np.full(m, 0.4))
     return DefaultPolicy(model, tokens, guard, levels, arms=[arm.name for arm in arms], encoder_id="bench")
 

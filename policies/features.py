@@ -1,9 +1,9 @@
 """Cheap lexical features of a query: what a policy may know in microseconds, with or without an embedding.
 
 Counting is done on bytes with `translate`, which runs at memory speed; words are looked up in one dictionary pass. No
-feature sees capitals or white space around the text, and how much of it stands between words and at line ends counts
-for nothing but the token estimate: neither changes what is asked. Line breaks and indents are seen, for they mark code
-and lists. Of a text over 4,096 characters, blanks inside move what of it is scanned.
+feature sees capitals, courtesies or white space around the text, and how much of it stands between words and at line
+ends counts for nothing but the token estimate: neither changes what is asked. Line breaks and indents are seen, for
+they mark code and lists. Of a text over 4,096 characters, blanks inside move what of it is scanned.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from math import ceil, log1p
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES_ID = "lexical-2"  # change it with any change below that alters a value
+from policies.wording import unframed, written_out
+
+FEATURES_ID = "lexical-3"  # change it with any change below that alters a value
 _SCAN_CHARS = 2048  # from each end of the text
 _ESTIMATE_CHARS = 8192
 _TOKEN_MARKS = bytes(c for c in range(33, 127) if not chr(c).isalpha())
@@ -97,9 +99,9 @@ def lexical_features(
         turn: 1 for the first user turn of the conversation.
         prompt_tokens: Estimated tokens of the whole request; None means those of the text.
     """
-    asked = text.strip()
+    asked = unframed(text).strip()
     scanned = asked if len(asked) <= 2 * _SCAN_CHARS else f"{asked[:_SCAN_CHARS]}\n{asked[-_SCAN_CHARS:]}"
-    lines = scanned.lower().encode("utf-8", "replace").split(b"\n")
+    lines = written_out(scanned).lower().encode("utf-8", "replace").split(b"\n")
     raw = b"\n".join(line.rstrip() for line in lines)
     solid, words = raw.translate(None, _BLANKS), raw.translate(_TO_WORDS).split()
     tokens = estimate_tokens(text) if prompt_tokens is None else prompt_tokens

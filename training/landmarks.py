@@ -69,6 +69,28 @@ def k_means(points: Reals, n_centres: int, *, seed: int, n_steps: int = 20) -> R
     return centres
 
 
+def metric_of(apart: Reals, dropped: Reals, *, n_dropped: int, n_dims: int) -> Reals:
+    """Weights of squared differences from the nearest landmark, by how much queries new to the landmarks differ.
+
+    A direction's weight is 1.5 v̄ / (v + v̄/2) with v its mean square and v̄ the mean over all directions kept: between
+    a plain distance and one in standard deviations, which would listen to the noise of the last directions.
+
+    Args:
+        apart: Differences of new queries, shape (n, k), directions by falling variance of the training queries.
+        dropped: Squared lengths outside the k directions, shape (n,).
+        n_dropped: Dimensions outside them.
+        n_dims: Directions wanted; the last weight stands for those beyond k.
+
+    Returns:
+        Shape (n_dims + 1,): the last is that of what is dropped.
+    """
+    along = np.square(apart).mean(axis=0)
+    typical = max(float(along.mean()), 1e-12)
+    along = np.concatenate([along[:n_dims], np.full(max(n_dims - len(along), 0), along[-1])])
+    beyond = max(float(dropped.mean()), 0.0) / max(n_dropped, 1)
+    return np.asarray(1.5 * typical / (np.append(along, beyond) + 0.5 * typical))
+
+
 def whitener(feature_map: FeatureMap) -> Reals:
     """Matrix B, shape (d, d), after which a plain ridge on φB is kernel ridge: the kernel part becomes K⁻½."""
     landmarks = feature_map.landmarks.astype(np.float64)

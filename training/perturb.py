@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from training.paraphrase import OPENINGS, paraphrase
+from training.phrases import CHATTER
 
 Perturbation = Callable[[str, np.random.Generator], str]
 
@@ -84,6 +85,7 @@ def perturbations() -> Mapping[str, Perturbation]:
             "paraphrase": paraphrase_prose,
             "prefix": prefix,
             "suffix": suffix,
+            "chatter": chatter,
         }
     )
 
@@ -157,6 +159,13 @@ def prefix(text: str, rng: np.random.Generator) -> str:
 def suffix(text: str, rng: np.random.Generator) -> str:
     """Thanks or a signature after the prompt."""
     return text.rstrip("\n") + _SUFFIXES[int(rng.integers(len(_SUFFIXES)))]
+
+
+def chatter(text: str, rng: np.random.Generator) -> str:
+    """What people and programs put around a prompt, before it or after it: nothing that any rule was written for."""
+    if rng.random() < 0.5:
+        return CHATTER.openings[int(rng.integers(len(CHATTER.openings)))] + text
+    return text.rstrip("\n") + CHATTER.endings[int(rng.integers(len(CHATTER.endings)))]
 
 
 def _mask(text: str) -> tuple[str, list[str]]:

@@ -1,6 +1,6 @@
 """Greetings, roles and endings around a prompt: those to learn from, and those that only judge what was learned.
 
-Neither list shares a phrase with the other, nor with those that robustness is measured with (``training.perturb`` and
+No list shares a phrase with the other, nor with those that robustness is measured with (``training.perturb`` and
 ``training.paraphrase``): whoever learned a phrase by heart is not to be judged by it.
 """
 
@@ -69,5 +69,49 @@ JUDGED = Phrases(
         "\n\nTake your time.",
         " Any ideas?",
         "\n\n(sent via web form)",
+    ),
+)
+
+# Written by somebody who had seen neither the rules of ``policies.wording`` nor any list here.
+CHATTER = Phrases(
+    openings=(
+        "hey there, quick one for you: ",
+        "You are a helpful, knowledgeable assistant. Read the user's message carefully and respond to it.\n\n",
+        "<user_query>\n",
+        "Hello dear, sorry for my english, I am not native speaker. Please to help me with this: ",
+        "it's me again lol, last answer was great btw. next one:\n",
+        "---\n\n",
+        "pls help!! been stuck on this for like an hour and my coffee is already cold 😭 ",
+        "Yo ",
+        "[INST] ",
+        "Not sure if this is the right place to ask, but here goes... ",
+        (
+            "Thanks for taking the time. First time using one of these chatbots, so bear with me. "
+            "Here's what I wanted to ask:\n\n"
+        ),
+        (
+            "Hope you're having a nice Tuesday! It's pouring rain here and I'm finally getting through my to-do list. "
+            "Anyway: "
+        ),
+    ),
+    endings=(
+        " thx in advance :)",
+        "\n\nSent from my iPhone",
+        "\n\n### Response:\n",
+        " pls reply soon, i really need it 🙏",
+        "\n\n---\n",
+        "\n\nAssistant:",
+        (
+            "\n\nI've been wondering about this all week, "
+            "so I'm really looking forward to hearing what you come up with. Cheers, Dave"
+        ),
+        "\n\n(sorry for any typos, writing this on the bus)",
+        "\n\n## Output\nWrite your answer below this line.\n",
+        "\n\nPlease let me know. Much obliged.\n\n--\nGet Outlook for Android",
+        (
+            "\n\nPlease be careful and double-check before you reply, "
+            "since I will be sharing this with my manager later today."
+        ),
+        " go!",
     ),
 )

@@ -23,7 +23,7 @@ from policies.encoders.source import ModelSource, find_source
 _SPECIAL_TOKENS = 2
 _MODEL, _TOKENIZER = "model.onnx", "tokenizer.json"
 _MIN_INT8_COSINE = 0.97
-_VERSION = 3  # raise it when the same sources would give other vectors
+_VERSION = 4  # raise it when the same sources would give other vectors
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,18 @@ class BertEncoder:
     def __init__(self, folder: Path, recipe: Recipe, *, encoder_id: str) -> None:
         from tokenizers import Tokenizer
 
+        from policies.encoders.words import WordMemory
+
         self.encoder_id, self.name = encoder_id, recipe.name
         self._bounds = recipe.bounds
         self._session = open_session(folder / _MODEL)
         self.dim = int(self._session.get_outputs()[0].shape[1])
         # Set up once: changing a tokenizer while another thread uses it raises "Already borrowed".
-        self._tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._first, self._last = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._words = WordMemory(tokenizer)
+        self._first, self._last = (tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """L2-normalised embeddings, shape (len(texts), dim)."""
@@ -67,7 +70,7 @@ class BertEncoder:
         return vectors
 
     def _token_ids(self, text: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        found = self._tokenizer.encode(self._bounds.clip_text(text), add_special_tokens=False).ids
+        found = self._words.ids(self._bounds.clip_text(text))
         return np.array([[self._first, *self._bounds.clip_tokens(found), self._last]], np.int64)
 
 

@@ -25,6 +25,7 @@ from policies.encoders.bounds import Bounds
 from policies.encoders.cache import MANIFEST, build_lock, file_sha256, is_sound, publish, read_verified, write_manifest
 from policies.encoders.distil import distil, distilled_folder, distilled_id
 from policies.encoders.source import find_source
+from policies.wording import WORDING_ID
 
 NAME = "static"
 BOUNDS = Bounds(head_tokens=256, tail_tokens=256)
@@ -131,9 +132,15 @@ def load(*, source: str | None = None, cache_dir: Path | None = None) -> StaticE
     folder = _folder(source, cache_dir)
     manifest = read_verified(folder, remedy=prepare_command(NAME, source))
     try:
-        bounds, encoder_id = Bounds(**manifest["bounds"]), str(manifest["encoder_id"])
+        # Written before bounds named their wording: it read texts as they are.
+        bounds, encoder_id = Bounds(**{"wording": "", **manifest["bounds"]}), str(manifest["encoder_id"])
     except (KeyError, TypeError) as error:
         raise EncoderCorrupt(f"{folder / MANIFEST} is not the manifest of a static encoder") from error
+    if bounds.wording != WORDING_ID:
+        raise EncoderUnavailable(
+            f"{folder}: made for texts in wording {bounds.wording or 'as they are'!r}, this version reads "
+            f"{WORDING_ID!r}; make it again with the command that made it (gearshift train encoder)"
+        )
     return StaticEncoder(folder, encoder_id=encoder_id, bounds=bounds)
 
 

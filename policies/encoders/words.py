@@ -1,7 +1,8 @@
-"""Token ids by a memory of words: most words of a text were seen before, and a look-up is cheaper than tokenising.
+"""Token ids of a text whose words are spelt right, by a memory of words: most were seen before, and a look-up is
+cheaper than tokenising.
 
-Only where it changes nothing: BERT's tokenizer handles a text word by word, and for plain ASCII what a word is takes
-one regular expression. Every other text goes through the tokenizer whole.
+BERT's tokenizer handles a text word by word, and for plain ASCII what a word is takes one regular expression. Every
+other text goes through the tokenizer whole, after its words were corrected; other tokenizers get texts as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from policies.encoders.spelling import Speller
+
 MOST_WORDS = 50_000
 LONGEST_WORD = 24  # longer ones are rarely met again
 _PLAIN = re.compile(r"[\t\n\r -~]*")
@@ -19,7 +22,9 @@ _WORDS = re.compile(r"[a-z0-9]+|[^a-z0-9\s]")  # BERT splits at white space and 
 
 
 class WordMemory:
-    """Ids of a text as ``tokenizer.encode(text, add_special_tokens=False)`` gives them.
+    """Ids as ``tokenizer.encode(speller.text(text), add_special_tokens=False)`` gives them.
+
+    Several threads may ask at once: what is remembered changes no answer.
 
     Source: the definitions of `BertNormalizer` and `BertPreTokenizer` in huggingface/tokenizers.
     """
@@ -28,13 +33,14 @@ class WordMemory:
         self._tokenizer = tokenizer
         definition = json.loads(tokenizer.to_str())
         self._by_words = _is_bert(definition)
+        self._speller = Speller(definition["model"]["vocab"]) if self._by_words else None
         self._special = tuple(token["content"] for token in definition.get("added_tokens") or ())
         self._ids: dict[str, list[int]] = {}
 
     def ids(self, text: str) -> list[int]:
         """Token ids, without special tokens."""
         if not self._by_words or not _PLAIN.fullmatch(text) or any(token in text for token in self._special):
-            return self._whole(text)
+            return self._whole(text if self._speller is None else self._speller.text(text))
         known, found = self._ids, list[int]()
         for word in _WORDS.findall(text.lower()):
             ids = known.get(word)
@@ -42,7 +48,7 @@ class WordMemory:
         return found
 
     def _learn(self, word: str) -> list[int]:
-        ids = self._whole(word)
+        ids = self._whole(word if self._speller is None else self._speller.word(word))
         if len(word) <= LONGEST_WORD:
             if len(self._ids) >= MOST_WORDS:
                 self._ids.clear()

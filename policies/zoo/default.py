@@ -167,13 +167,13 @@ class DefaultPolicy(PredictivePolicy):
         basis, d = model.basis, model.basis.n_outputs
         weights = np.random.default_rng(1).normal(scale=0.1, size=(d, 2 * m))
         tokens = replace(plain, basis=basis, weights=weights, centre=np.zeros(d))
-        guard = Guard(basis.centre, basis.projection, basis.landmarks, Guard.example(dim=8).bounds)
+        guard = Guard(basis.centre, basis.projection, basis.landmarks, basis.metric, Guard.example(dim=8).bounds)
         levels = Levels(np.full(m, 0.6), np.full(m, 0.5), np.full(m, 0.4))
         return cls(model, tokens, guard, levels, arms=names, encoder_id="example", version="example")
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """All of it as named arrays, for an artifact."""
-        shared = ("tokens.basis.", "guard.centre", "guard.projection", "guard.landmarks")
+        shared = ("tokens.basis.", "guard.centre", "guard.projection", "guard.landmarks", "guard.metric")
         own = super().to_tensors() | self.offsets.tensors()
         return {name: values for name, values in own.items() if not name.startswith(shared)}
 
@@ -220,7 +220,7 @@ def _shared(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """``tensors`` with the basis also under the names by which cost model and guard look for theirs."""
     basis = {name: values for name, values in tensors.items() if name.startswith(f"{_PREFIX}.")}
     tokens = {name.replace(_PREFIX, "tokens.basis"): values for name, values in basis.items()}
-    parts = ("centre", "projection", "landmarks") if "guard.bounds" in tensors else ()
+    parts = ("centre", "projection", "landmarks", "metric") if "guard.bounds" in tensors else ()
     guard = {f"guard.{part}": basis[f"{_PREFIX}.{part}"] for part in parts if f"{_PREFIX}.{part}" in basis}
     return dict(tensors) | tokens | guard
 

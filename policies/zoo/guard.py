@@ -1,7 +1,10 @@
 """Tells how far a query is from everything a policy was fitted on, so that it claims no knowledge it does not have.
 
 Learned routers do harm on unseen domains: they extrapolate confidently. Far from every landmark a prediction shrinks to
-the arm's training mean, and the choice becomes the one that uses no query information.
+the arm's training mean, and the choice becomes the one that uses no query information. Distance is measured in how far
+queries of the same kind usually lie apart, direction by direction: what strangers have of the directions in which those
+hardly vary tells them apart best. Source: Mahalanobis distance to the nearest class (Lee et al., NeurIPS 2018,
+arXiv 1807.03888), here with a diagonal and landmarks in place of classes.
 """
 
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from numpy.typing import NDArray
 from policies.predictions import Reals
 from policies.zoo.basis import Floats, Tensors, check_shapes
 
-_PARTS = ("centre", "projection", "landmarks", "bounds")
+_PARTS = ("centre", "projection", "landmarks", "metric", "bounds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Guard:
         centre: Mean training embedding, shape (dim,).
         projection: Orthonormal columns, shape (dim, k), k ≤ 128.
         landmarks: k-means centres of the projected training embeddings, shape (n_landmarks, k).
+        metric: Weight of a squared difference along each direction, and of what the projection drops, shape (k + 1,).
         bounds: ``near``, ``fade`` and ``far``, shape (3,): distances to the nearest landmark up to which a prediction
             is kept whole, at which 1/e of it is kept, and from which a query is called far.
     """
@@ -31,6 +35,7 @@ class Guard:
     centre: Reals
     projection: Reals
     landmarks: Reals
+    metric: Reals
     bounds: Reals
 
     @property
@@ -46,8 +51,7 @@ class Guard:
         squared = np.einsum("ij,ij->i", self.landmarks, self.landmarks) - 2.0 * (projected @ self.landmarks.T)
         # What the projection drops also tells strangers apart; landmarks are means, which have little of it.
         dropped = np.einsum("ij,ij->i", centred, centred) - length
-        distance: Reals = np.sqrt(np.maximum(squared.min(axis=1) + length, 0.0) + np.maximum(dropped, 0.0))
-        return distance
+        return measured(projected - self.landmarks[squared.argmin(axis=1)], dropped, self.metric)
 
     def familiarity(self, distance: Reals) -> Reals:
         """How much of a prediction to keep, shape (n,): 1 up to ``near``, 1/e at ``fade``, then on to 0."""
@@ -74,11 +78,14 @@ class Guard:
         """
         guard = cls(*(tensors[f"guard.{part}"].astype(np.float64) for part in _PARTS))
         dim, k = guard.centre.shape[0], guard.landmarks.shape[-1]
+        if not (guard.metric >= 0).all():
+            raise ValueError("guard.metric must hold no negative weight")
         check_shapes(
             {
                 "guard.centre": (guard.centre.shape, (dim,)),
                 "guard.projection": (guard.projection.shape, (dim, k)),
                 "guard.landmarks": (guard.landmarks.shape, (max(len(guard.landmarks), 1), k)),
+                "guard.metric": (guard.metric.shape, (k + 1,)),
                 "guard.bounds": (guard.bounds.shape, (3,)),
             }
         )
@@ -88,4 +95,10 @@ class Guard:
     def example(cls, *, dim: int) -> "Guard":
         """Four landmarks within the unit ball; the whole unit sphere is between near and fade."""
         landmarks = np.random.default_rng(2).normal(scale=0.3, size=(4, 2))
-        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, np.array([0.5, 2.0, 2.0]))
+        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, np.ones(3), np.array([0.5, 2.0, 2.0]))
+
+
+def measured(apart: Reals, dropped: Reals, metric: Reals) -> Reals:
+    """Distances, shape (n,), of differences ``apart`` (n, k) and of squared lengths that are dropped, (n,)."""
+    distance: Reals = np.sqrt(np.square(apart) @ metric[:-1] + metric[-1] * np.maximum(dropped, 0.0))
+    return distance

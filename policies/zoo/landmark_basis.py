@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from policies.features import FEATURE_NAMES
 from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats, Tensors, check_shapes
+from policies.zoo.guard import measured
 
-_PARTS = ("centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "numbers")
+_PARTS = (
+    "centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "numbers", "metric",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,7 @@ class Look:
 
     Attributes:
         features: Kernel values, then lexical features, then hidden units, shape (n, n_outputs).
-        distance: To the nearest landmark, in the full space, shape (n,).
+        distance: To the nearest landmark, by the basis' metric, shape (n,).
         nearest: Index of that landmark, shape (n,).
     """
 
@@ -47,6 +50,7 @@ class LandmarkBasis:
             standard deviations, shapes (k + n_lexical, width) and (width,).
         numbers: γ of the kernel exp(−γ·distance²); output of a lexical feature one standard deviation off; scale of the
             directions in z; shape (3,).
+        metric: As a ``Guard`` has it, shape (k + 1,).
     """
 
     centre: Reals
@@ -57,6 +61,7 @@ class LandmarkBasis:
     hidden: Reals
     hidden_offset: Reals
     numbers: Reals
+    metric: Reals
     squares: Reals = field(init=False)  # of the landmarks; read for every query
 
     def __post_init__(self) -> None:
@@ -90,9 +95,8 @@ class LandmarkBasis:
         squared += length[:, None]
         np.maximum(squared, 0.0, out=squared)
         nearest = squared.argmin(axis=1)
-        # What the projection drops also tells strangers apart; landmarks are means, which have little of it.
-        dropped = np.maximum(np.einsum("ij,ij->i", centred, centred) - length, 0.0)
-        distance = np.sqrt(squared[np.arange(len(squared)), nearest] + dropped)
+        dropped = np.einsum("ij,ij->i", centred, centred) - length
+        distance = measured(projected - self.landmarks[nearest], dropped, self.metric)
         features = np.empty((len(squared), self.n_outputs))
         m, k = self.n_landmarks, projected.shape[1]
         lexical_end = m + self.lexical_mean.shape[0]
@@ -139,6 +143,7 @@ class LandmarkBasis:
             "hidden": (k + n_lexical, basis.hidden_offset.size),
             "hidden_offset": (basis.hidden_offset.size,),
             "numbers": (3,),
+            "metric": (k + 1,),
         }
         check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
         if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
@@ -152,6 +157,5 @@ class LandmarkBasis:
         landmarks = rng.normal(scale=0.3, size=(6, 2))
         zeros, ones = np.zeros(n_lexical), np.ones(n_lexical)
         hidden = rng.normal(scale=0.1, size=(2 + n_lexical, 3))
-        return cls(
-            np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, np.zeros(3), np.array([2.0, 0.05, 1.0])
-        )
+        numbers = np.array([2.0, 0.05, 1.0])
+        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, np.zeros(3), numbers, np.ones(3))

@@ -30,6 +30,7 @@ class Glance:
         self._minus_gamma = -gamma
         self._centre, self._to_directions = basis.centre, np.ascontiguousarray(basis.projection.T)
         self._minus_two_landmarks, self._squares = -2.0 * basis.landmarks, basis.squares
+        self._landmarks, self._metric, self._of_dropped = basis.landmarks, basis.metric[:-1], float(basis.metric[-1])
         self._lexical_mean, self._lexical_sd = basis.lexical_mean, basis.lexical_sd
         k, n_lexical = basis.projection.shape[1], len(basis.lexical_mean)
         scales = np.concatenate([np.full(k, scale), np.ones(n_lexical)])
@@ -59,7 +60,10 @@ class Glance:
         kernel += length
         np.maximum(kernel, 0.0, out=kernel)
         nearest = int(kernel.argmin())
-        distance = sqrt(float(kernel[nearest]) + max(float(centred.dot(centred)) - length, 0.0))
+        apart = directions - self._landmarks[nearest]
+        apart *= apart
+        dropped = max(float(centred.dot(centred)) - length, 0.0)
+        distance = sqrt(float(self._metric.dot(apart)) + self._of_dropped * dropped)
         kernel *= self._minus_gamma
         np.exp(kernel, out=kernel)
         np.subtract(lexical, self._lexical_mean, out=standard)

@@ -1,4 +1,4 @@
-"""The memory of words gives what the tokenizer gives, for every text, whatever was seen before."""
+"""The memory of words gives what the tokenizer gives of the text spelt right, whatever was seen before."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from policies.encoders import words
+from policies.encoders.spelling import Speller
 from policies.encoders.words import WordMemory
 
 
@@ -29,21 +30,31 @@ def memory(tokenizer: Tokenizer) -> WordMemory:
     return WordMemory(tokenizer)
 
 
+@pytest.fixture(scope="module")
+def speller(tokenizer: Tokenizer) -> Speller:
+    return Speller(tokenizer.get_vocab())
+
+
 def whole(tokenizer: Tokenizer, text: str) -> list[int]:
     ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
     return ids
 
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=80)
-PIECES = ["What", "is", "x_1", "[CLS]", "don't", "3.14", "\t", "naïve", "[", "MASK]", "\x0b", "e=mc^2"]
+PIECES = ["What", "is", "whcih", "x_1", "[CLS]", "don't", "3.14", "\t", "naïve", "[", "MASK]", "\x0b", "e=mc^2"]
 WORDY = st.lists(st.sampled_from(PIECES))
 
 
 @given(text=st.one_of(ASCII, WORDY.map(" ".join), WORDY.map("".join), st.text(max_size=40)))
-def test_ids_are_the_tokenizers_own(tokenizer: Tokenizer, memory: WordMemory, text: str) -> None:
+def test_ids_are_the_tokenizers_own(tokenizer: Tokenizer, memory: WordMemory, speller: Speller, text: str) -> None:
     text = text.encode("utf-8", "replace").decode()  # the encoder's bounds have removed lone surrogates by then
-    assert memory.ids(text) == whole(tokenizer, text)
-    assert memory.ids(text) == whole(tokenizer, text)
+    for _ in range(2):
+        assert memory.ids(text) == whole(tokenizer, speller.text(text))
+
+
+def test_a_slip_has_the_ids_of_what_was_meant(tokenizer: Tokenizer, memory: WordMemory) -> None:
+    assert memory.ids("Whcih of the folowing? ©") == whole(tokenizer, "which of the following? ©")
+    assert memory.ids("Whcih of the folowing?") == whole(tokenizer, "which of the following?")
 
 
 @pytest.mark.parametrize("text", ["", " ", "\x7f", "a\x00b", "ab\x0ccd", "x" * 101, "Σ x²", "[SEP] hi", "`a`~{b}"])

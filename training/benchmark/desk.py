@@ -161,10 +161,14 @@ class Desk:
         Raises:
             BenchmarkError: A forecast is unusable, or one to be measured is gone.
         """
-        if isinstance(job, Measure):
-            return self._measure(job.pool)
-        self._fit(job)
-        return None
+        from threadpoolctl import threadpool_limits
+
+        # On some machines products of several threads round otherwise: a run must say the same in any processes.
+        with threadpool_limits(limits=1):
+            if isinstance(job, Measure):
+                return self._measure(job.pool)
+            self._fit(job)
+            return None
 
     def _loaded(self, name: str) -> PoolAtHand:
         task = self.task

@@ -75,8 +75,8 @@ def encoder(
     pools: Annotated[Path | None, typer.Option(help="JSON file of pools, for a data directory.")] = None,
     pool: Annotated[str | None, typer.Option(help="Pool of the data directory.")] = None,
     outcomes: Annotated[bool, typer.Option(help="Fine-tune on the pool's outcomes after that.")] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 2,
-    rewordings: Annotated[int, typer.Option(min=0, help="Times each prompt is heard in other words besides.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the prompts.")] = 4,
+    rewordings: Annotated[int, typer.Option(min=0, help="Times each prompt is heard in other words besides.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of order, dropout and rewordings.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 DATA_HELP = "Outcomes: a folder of `gearshift collect`, CSV, JSONL, a gateway's log; with --pools, a folder of sets."
 PRICES_HELP = "Prices of the records' arms, JSON or YAML: {arm: {input: …, output: …}}, USD per Mtok."
-ENCODER_HELP = "Encoder of the gateway that will serve it; fitted: the static one, fitted to these prompts first."
+ENCODER_HELP = (
+    "Encoder of the gateway that will serve it; fitted: the static one, fitted to these prompts first. "
+    "Without it: fitted for default where there are 200 prompts, else minilm."
+)
 ZOO = {
     "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
@@ -51,7 +54,7 @@ def _verb(policy: str) -> Callable[..., None]:
         half: Annotated[
             int | None, typer.Option(min=0, max=1, help="Fit on this stable half of the prompts only.")
         ] = None,
-        encoder: Annotated[str, typer.Option(help=ENCODER_HELP)] = "minilm",
+        encoder: Annotated[str | None, typer.Option(help=ENCODER_HELP)] = None,
         source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the fit and its folds.")] = 0,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -59,7 +62,7 @@ def _verb(policy: str) -> Callable[..., None]:
         from training.zoo.train import TrainZoo
 
         task = TrainZoo(
-            policy, data, pools, pool, out, half=half, encoder=encoder, source=source, seed=seed,
+            policy, data, pools, pool, out, half=half, encoder=encoder or "", source=source, seed=seed,
             arms=names_of(arms), prices_file=prices,
         )  # fmt: skip
         (print_json if as_json else print_table)(task)

@@ -93,12 +93,14 @@ def finetune(
 def _token_ids(prompts: Sequence[str], source: ModelSource) -> list[Integers]:
     from tokenizers import Tokenizer
 
+    from policies.encoders.words import WordMemory
+
     tokenizer = Tokenizer.from_file(str(source.tokenizer))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     first, last, bounds = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]"), Bounds()
-    texts = (bounds.clip_text(prompt) for prompt in prompts)
-    found = (bounds.clip_tokens(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+    words = WordMemory(tokenizer)
+    found = (bounds.clip_tokens(words.ids(bounds.clip_text(prompt))) for prompt in prompts)
     return [np.array([first, *each, last], np.int64) for each in found]
 
 

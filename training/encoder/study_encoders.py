@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from policies import wording
 from policies.encoders.base import Encoder, Vectors
 from policies.encoders.cache import build_lock, file_sha256
 from policies.encoders.load import load_encoder, prepare_encoder
@@ -47,6 +48,7 @@ ONE_FOLD = {
 }
 _FITTING = ("bags", "weights", "threads", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
 _REWORDING = ("rewordings", "phrases", "perturb", "paraphrase")
+_READING = ("wording", "encoders/bounds", "encoders/spelling", "encoders/words")  # of policies: what becomes a token
 
 
 class NoEncoder:
@@ -88,7 +90,12 @@ class FoldData:
 def code_of_fitting() -> tuple[Path, ...]:
     """The files whose content decides what a fit gives."""
     here = Path(__file__).parent
-    return (*(here / f"{name}.py" for name in _FITTING), *(here.with_name(f"{name}.py") for name in _REWORDING))
+    policies = Path(wording.__file__).parent
+    return (
+        *(here / f"{name}.py" for name in _FITTING),
+        *(here.with_name(f"{name}.py") for name in _REWORDING),
+        *(policies / f"{name}.py" for name in _READING),
+    )
 
 
 def encoder_for(

@@ -21,6 +21,7 @@ from training.inputs import Inputs, Reals
 from training.landmarks import fit_map, k_means, whitener
 from training.linear import ridge_path
 from training.prior.units import UnitSettings, fit_units, standardised
+from training.zoo.guard import metric_and_bounds
 from training.zoo.task import FitTask, folds_of
 from training.zoo.tokens import fit_latency
 
@@ -103,6 +104,8 @@ def distil(
     targets = np.hstack([heard.quality, heard.logs()])
     goals = standardised(heard.quality, heard.logs())
     basis = _with_units(_basis_of(feature_map), taught, goals, replace(settings.units, seed=task.seed))
+    guard = _guard(inputs, basis, settings, seed=task.seed)
+    basis = replace(basis, metric=guard.metric)
     whitening = np.eye(basis.n_outputs)
     whitening[: basis.n_landmarks, : basis.n_landmarks] = whitener(feature_map)[
         : basis.n_landmarks, : basis.n_landmarks
@@ -129,7 +132,7 @@ def distil(
     return DefaultPolicy(
         DistilledModel(basis, weights[:, :m], centre, means[:m], mass),
         tokens,
-        _guard(inputs, basis, settings, seed=task.seed),
+        guard,
         Levels(inputs.scores.mean(axis=0), inputs.scores.std(axis=0), noise_sd),
         arms=names,
         encoder_id=task.encoder_id,
@@ -176,6 +179,7 @@ def _basis_of(feature_map: FeatureMap) -> LandmarkBasis:
         hidden=np.zeros((feature_map.projection.shape[1] + feature_map.lexical_mean.shape[0], 0)),
         hidden_offset=np.zeros(0),
         numbers=np.array([feature_map.gamma, feature_map.lexical_weight, 1.0]),
+        metric=np.ones(feature_map.projection.shape[1] + 1),
     )
 
 
@@ -188,13 +192,14 @@ def _with_units(basis: LandmarkBasis, inputs: Inputs, goals: Reals, settings: Un
 
 
 def _guard(inputs: Inputs, basis: LandmarkBasis, settings: DistilSettings, *, seed: int) -> Guard:
-    """Bounds from rows that the landmarks of the others had not seen."""
+    """Metric and bounds from rows that the landmarks of the others had not seen."""
     held = folds_of(len(inputs), _N_HELD, seed=seed) == 0
     judged, unseen = (inputs, inputs) if held.all() or not held.any() else (inputs.rows(~held), inputs.rows(held))
     other = _basis_of(_map_of(judged, settings, seed=seed))
-    near, fade, far = np.percentile(other.look(unseen.embeddings, unseen.lexical).distance, [NEAR, FADE, FAR])
-    bounds = np.array([near, max(fade, near + 1e-6), max(far, near + 1e-6)])
-    return Guard(basis.centre, basis.projection, basis.landmarks, bounds)
+    blank = Guard(other.centre, other.projection, other.landmarks, other.metric, np.zeros(3))
+    n_dims = basis.projection.shape[1]
+    metric, bounds = metric_and_bounds(blank, unseen, n_dims=n_dims, percentiles=(NEAR, FADE, FAR))
+    return Guard(basis.centre, basis.projection, basis.landmarks, metric, bounds)
 
 
 def _offsets(

@@ -10,8 +10,9 @@ from policies.zoo.known import USD_PER_TOKEN_OF_PRICE
 from training.inputs import Inputs, Reals
 from training.prior.between import Mixtures, between
 from training.prior.distil import DistilSettings, Lessons, distil
+from training.prior.members import members_for
 from training.prior.spending import SpendingTeacher, fit_spending
-from training.prior.teacher import Progress, Teacher, fit_teacher, members_for
+from training.prior.teacher import Progress, Teacher, fit_teacher
 from training.zoo.task import FitTask
 
 MIXED_PER_ROW, MOST_MIXED = 2, 20_000  # unasked queries that the student hears its teacher on

@@ -10,15 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from policies.zoo.quality import QualityModel
 from training.inputs import Inputs, Reals
 from training.prior.contrasts import Contrasts, fit_contrasts
 from training.prior.folds import Integers, content_folds
-from training.zoo.fit import fit_model
-from training.zoo.task import FitTask, Learned
-from training.zoo.topics import topics_of
+from training.prior.members import Judge, Member, fit_member
+from training.zoo.task import FitTask
 
-MEMBERS = ("knn", "cluster", "topics", "logistic", "gbdt", "irt", "mlp")
 _EQUAL_ROWS = 500.0  # rows whose worth equal weights have against the fitted ones
 Progress = Callable[[str, int, int], None]
 
@@ -38,7 +35,7 @@ class Teacher:
         held_out: Calibrated predictions of the training rows, each by members that had not seen it, shape (n, m).
     """
 
-    members: tuple[tuple[QualityModel, ...], ...]
+    members: tuple[tuple[Judge, ...], ...]
     weights: Reals
     contrasts: Contrasts
     folds: Integers
@@ -67,12 +64,6 @@ class Teacher:
         return self.contrasts(blend)
 
 
-def members_for(task: FitTask) -> tuple[str, ...]:
-    """Every member, but ``topics`` only where the queries have more than one topic."""
-    labelled = len(np.unique(topics_of(task))) > 1
-    return tuple(name for name in MEMBERS if labelled or name != "topics")
-
-
 def fit_teacher(
     task: FitTask, *, names: Sequence[str], n_folds: int = 5, progress: Progress = lambda what, done, of: None
 ) -> Teacher:
@@ -80,13 +71,13 @@ def fit_teacher(
     folds, scores = content_folds(task.inputs, n_folds, seed=task.seed), task.inputs.scores
     parts = [fold for fold in range(n_folds) if (folds == fold).any() and (folds != fold).any()]
     held_out = np.tile(scores.mean(axis=0), (len(names), len(scores), 1))
-    learned: dict[str, list[Learned]] = {name: [] for name in names}
+    learned: dict[str, list[Member]] = {name: [] for name in names}
     for done, fold in enumerate(parts):
         test = folds == fold
         unseen, part = task.inputs.rows(test), task.rows(~test)
         for row, name in enumerate(names):
             progress("fitting the teacher", done * len(names) + row, len(parts) * len(names))
-            learned[name].append(fit_model(name, part))
+            learned[name].append(fit_member(name, part))
             held_out[row, test] = learned[name][-1].model.quality(unseen.embeddings, unseen.lexical)
     progress("fitting the teacher", len(parts) * len(names), len(parts) * len(names))
     weights = contrast_weights(held_out, scores)

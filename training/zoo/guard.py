@@ -1,10 +1,12 @@
 """Fits the guard: landmarks of the training queries, and how far from landmarks a query of the same kind usually is."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from policies.zoo.guard import Guard
-from training.inputs import Inputs
-from training.landmarks import k_means
+from policies.zoo.guard import Guard, measured
+from training.inputs import Inputs, Reals
+from training.landmarks import k_means, metric_of
 from training.zoo.basis import principal_directions
 from training.zoo.task import folds_of
 
@@ -23,16 +25,44 @@ def fit_guard(inputs: Inputs, *, seed: int) -> Guard:
     held = folds_of(len(inputs), _N_FOLDS, seed=seed) == 0
     judged = inputs if held.all() or not held.any() else inputs.rows(~held)
     unseen = inputs if held.all() or not held.any() else inputs.rows(held)
-    distance = _landmarks(judged, seed=seed).distance(unseen.embeddings)
-    near, fade, far = np.percentile(distance, [NEAR, FADE, FAR])
-    guard = _landmarks(inputs, seed=seed)
-    return Guard(
-        guard.centre, guard.projection, guard.landmarks, np.array([near, max(fade, near + 1e-6), max(far, near + 1e-6)])
-    )
+    others, guard = _landmarks(judged, seed=seed), _landmarks(inputs, seed=seed)
+    return _measured_by(others, guard, unseen)
+
+
+def _measured_by(others: Guard, guard: Guard, unseen: Inputs) -> Guard:
+    """``guard`` with metric and bounds of what queries are like that ``others``' landmarks had not seen."""
+    metric, bounds = metric_and_bounds(others, unseen, n_dims=guard.projection.shape[1], percentiles=(NEAR, FADE, FAR))
+    return replace(guard, metric=metric, bounds=bounds)
+
+
+def metric_and_bounds(
+    others: Guard, unseen: Inputs, *, n_dims: int, percentiles: tuple[float, float, float]
+) -> tuple[Reals, Reals]:
+    """The metric for ``n_dims`` directions, shape (n_dims + 1,), and near, fade and far, shape (3,).
+
+    Args:
+        others: Landmarks that had not seen the queries; its metric and bounds are not read.
+        percentiles: Of the distances of ``unseen``: near, fade and far.
+    """
+    centred = unseen.embeddings - others.centre
+    projected = centred @ others.projection
+    squared = (others.landmarks**2).sum(axis=1) - 2.0 * projected @ others.landmarks.T
+    apart = projected - others.landmarks[squared.argmin(axis=1)]
+    dropped = (centred**2).sum(axis=1) - (projected**2).sum(axis=1)
+    n_kept = others.projection.shape[1]
+    n_dropped = others.dim - n_kept
+    own = metric_of(apart, dropped, n_dropped=n_dropped, n_dims=n_kept)
+    near, fade, far = np.percentile(measured(apart, dropped, own), percentiles)
+    bounds = np.array([near, max(fade, near + 1e-6), max(far, near + 1e-6)])
+    return metric_of(apart, dropped, n_dropped=n_dropped, n_dims=n_dims), bounds
 
 
 def _landmarks(inputs: Inputs, *, seed: int) -> Guard:
     centre, projection = principal_directions(inputs, N_DIMS)
     projected = (inputs.embeddings - centre) @ projection
     n_landmarks = max(1, min(MOST_LANDMARKS, len(inputs) // ROWS_PER_LANDMARK))
-    return Guard(centre, projection, k_means(projected, n_landmarks, seed=seed), np.array([0.0, 1.0, 1.0]))
+    return Guard(centre, projection, k_means(projected, n_landmarks, seed=seed), _no_metric(projection), np.zeros(3))
+
+
+def _no_metric(projection: Reals) -> Reals:
+    return np.ones(projection.shape[1] + 1)

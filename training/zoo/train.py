@@ -26,6 +26,7 @@ from training.zoo.save import artifact_of
 Progress = Callable[[str, int, int], None]
 N_FOLDS = 5
 FITTED = "fitted"  # not an encoder's name: the static one, fitted to these very prompts first
+UNFITTED = "minilm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class TrainZoo:
 
     Attributes:
         data_dir / pools_file / pool / arms / prices_file: As for ``load_outcomes``.
-        encoder: Its name, or ``fitted``: the static encoder is then fitted to the prompts and kept beside ``out``.
+        encoder: Its name, or ``fitted``: the static encoder is then fitted to the prompts and kept beside ``out``; or
+            empty: ``usual_encoder``.
         half: Only the prompts of this side of ``split_halves``; None takes all.
         source: Weights of the encoder, None for its own default.
     """
@@ -45,7 +47,7 @@ class TrainZoo:
     pool: str | None
     out: Path
     half: int | None = None
-    encoder: str = "minilm"
+    encoder: str = ""
     source: str | None = None
     seed: int = 0
     arms: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
         table = table.rows(split_halves(table.prompts) == bool(task.half))
     check_learnable(table, task.data_dir)
     told: dict[str, Any] = {} if coverage is None else {"coverage": asdict(coverage)}
+    if not task.encoder:
+        task = replace(task, encoder=usual_encoder(table, task))
     if task.encoder == FITTED:
         told["fitted_encoder"] = _fitted(table, task, progress=progress)
         task = replace(task, encoder="static", source=str(task.encoder_out))
@@ -85,6 +89,27 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
     sample = embedded(table, task, encoder=encoder, progress=progress)
     report, summary = fit_and_save(sample, task=task, encoder=encoder, progress=progress)
     return report, summary | told
+
+
+def usual_encoder(table: OutcomeTable, task: TrainZoo) -> str:
+    """``fitted`` for the default policy where there are prompts enough to fit one to, else ``minilm``.
+
+    Raises:
+        EncoderError: It would be fitted, and torch is not installed.
+    """
+    from importlib.util import find_spec
+
+    from training.encoder.prompts import LEAST_PROMPTS
+
+    few = len({prompt for prompt in table.prompts if prompt.strip()}) < LEAST_PROMPTS
+    if task.policy != DEFAULT or task.source is not None or few:
+        return UNFITTED
+    if find_spec("torch") is None:
+        raise EncoderError(
+            "the default policy's encoder is fitted to its prompts, and no module 'torch' is installed; "
+            f"run: pip install 'gearshift[train,encoder]', or train with --encoder {UNFITTED}"
+        )
+    return FITTED
 
 
 def _fitted(table: OutcomeTable, task: TrainZoo, *, progress: Progress) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def made(*, n_base: int = M, **changed: object) -> DefaultPolicy:
         hidden=rng.normal(scale=0.2, size=(K + N_LEXICAL, WIDTH)),
         hidden_offset=rng.normal(size=WIDTH),
         numbers=np.array([2.0, 0.07, 3.0]),
+        metric=rng.uniform(0.2, 3.0, size=K + 1),
     )
     d = basis.n_outputs
     mass, centre = rng.uniform(1, 9, size=N_LANDMARKS), rng.normal(size=d)
@@ -49,7 +50,7 @@ def made(*, n_base: int = M, **changed: object) -> DefaultPolicy:
     )  # fmt: skip
     parts: dict[str, object] = {
         "model": DistilledModel(basis, weights, centre, rng.uniform(0.3, 0.8, size=n_base), mass),
-        "guard": Guard(basis.centre, basis.projection, basis.landmarks, np.array([0.9, 1.3, 1.4])),
+        "guard": Guard(basis.centre, basis.projection, basis.landmarks, basis.metric, np.array([0.9, 1.3, 1.4])),
         "offsets": Offsets(
             cells=rng.integers(0, N_CELLS, N_LANDMARKS).astype(np.int32),
             sums=rng.normal(size=(1, M, N_CELLS)),

@@ -169,8 +169,21 @@ def test_tokens_are_the_smeared_exponential_capped_at_what_was_seen() -> None:
     assert spent.seconds == pytest.approx(0.5 + 0.01 * spent.output_tokens)
 
 
+def test_distance_weighs_each_direction_and_what_is_dropped() -> None:
+    metric = np.array([4.0, 0.25, 9.0])
+    guard = Guard(np.zeros(4), np.eye(4, 2), np.zeros((1, 2)), metric, np.array([1.0, 3.0, 4.0]))
+    queries = np.vstack([at(1.0), at(0.0, 2.0), at(0.0, 0.0, 0.0, 2.0), at(1.0, 2.0, 2.0)])
+    assert guard.distance(queries) == pytest.approx([2.0, 1.0, 6.0, (4.0 + 1.0 + 36.0) ** 0.5])
+
+
+def test_a_negative_weight_is_refused() -> None:
+    tensors = Guard.example(dim=4).tensors()
+    with pytest.raises(ValueError, match=r"guard\.metric must hold no negative weight"):
+        Guard.from_tensors(tensors | {"guard.metric": np.array([1.0, -1.0, 1.0], np.float32)})
+
+
 def test_familiarity_is_one_up_to_near_and_one_over_e_where_it_fades() -> None:
-    guard = Guard(np.zeros(4), np.eye(4, 2), np.zeros((1, 2)), np.array([1.0, 3.0, 4.0]))
+    guard = Guard(np.zeros(4), np.eye(4, 2), np.zeros((1, 2)), np.ones(3), np.array([1.0, 3.0, 4.0]))
     distance = guard.distance(np.vstack([at(1.0), at(0.0, 0.0, 3.0), at(3.0, 0.0, 4.0)]))
     assert distance == pytest.approx([1.0, 3.0, 5.0])  # what the projection drops counts too
     assert guard.familiarity(distance) == pytest.approx(np.exp([0.0, -1.0, -4.0]))

@@ -17,7 +17,7 @@ from training.phrases import JUDGED, LEARNED
 from training.rewordings import reworded
 
 SEEN, UNSEEN = slice(0, 400), slice(400, 500)
-SETTINGS = StaticSettings(epochs=3, batch=32, learning_rate=2e-2)
+SETTINGS = StaticSettings(epochs=3, batch=32, learning_rate=2e-2, rewordings=2)
 DEAF = replace(SETTINGS, rewordings=0)
 
 

@@ -50,7 +50,7 @@ def test_an_encoder_is_fitted_to_the_given_teacher_once(fold: FoldData, cached: 
     again, told = encoder_for(name, fold, teacher=teacher)
     assert (first.encoder_id, facts) == (again.encoder_id, told)
     assert teacher.n_encoded == 100  # the originals alone, once
-    assert (facts["teacher"], facts["n_prompts"], facts["settings"]["rewordings"]) == ("words-1", 100, 2)
+    assert (facts["teacher"], facts["n_prompts"], facts["settings"]["rewordings"]) == ("words-1", 100, 0)
 
 
 @needs_minilm
@@ -97,6 +97,7 @@ def test_other_scores_fit_again_only_what_reads_them(fold: FoldData, cached: Non
 def test_the_code_that_rewords_decides_the_fit_too() -> None:
     files = {file.name for file in code_of_fitting()}
     assert {"heard.py", "fit_static.py", "rewordings.py", "phrases.py", "perturb.py", "paraphrase.py"} <= files
+    assert {"wording.py", "spelling.py", "words.py", "bounds.py"} <= files
     assert all(file.is_file() for file in code_of_fitting())
 
 

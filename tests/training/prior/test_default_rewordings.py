@@ -54,7 +54,7 @@ def dressed(world: OutcomeTable) -> OutcomeTable:
 def kept_pct(train: Sample, test: OutcomeTable) -> dict[str, float]:
     """Percent of the decisions on ``test`` that stay, by what is changed, of a policy fitted on ``train``."""
     fit = fit_default(task_of(train, encoder_id=Topics.encoder_id, seed=0), members=("knn", "logistic"))
-    changes = {name: perturbations()[name] for name in ("prefix", "suffix")}
+    changes = {name: perturbations()[name] for name in ("paraphrase", "chatter")}
     trade_off = balanced_trade_off(train.table)
     return same_arm_pct(fit.policy, test, embed=Topics().encode, trade_off=trade_off, perturbations=changes)
 
@@ -64,8 +64,8 @@ def test_who_hears_rewordings_keeps_more_decisions(dressed: OutcomeTable) -> Non
     hearing = SeenTable(dressed, reworded_by=0).rows(half, Topics().encode)
     heard = kept_pct(hearing, dressed.rows(~half))
     deaf = kept_pct(replace(hearing, reworded=None), dressed.rows(~half))
-    assert deaf["suffix"] < 90.0  # there is something to learn
-    assert heard["suffix"] > deaf["suffix"] + 5.0
+    assert deaf["chatter"] < 90.0  # there is something to learn
+    assert heard["chatter"] > deaf["chatter"] + 5.0
     assert sum(heard.values()) > sum(deaf.values())
 
 

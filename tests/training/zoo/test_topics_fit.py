@@ -9,7 +9,7 @@ import pytest
 from policies.tables import OutcomeTable
 from policies.zoo.topics import TopicModel
 from training.inputs import make_inputs
-from training.prior.teacher import members_for
+from training.prior.members import members_for
 from training.zoo.fit import fit_model
 from training.zoo.task import FitTask
 from training.zoo.topics import topics_of

@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from policies.artifact import MANIFEST, WEIGHTS, save_artifact
+from policies.encoders.base import EncoderError
 from policies.registry import load_policy
 from policies.settings import DeclaredPolicy
 from policies.tables import OutcomeTable
@@ -19,7 +20,7 @@ from training.rewordings import reworded
 from training.zoo.contenders import task_of
 from training.zoo.fit import DEFAULT, FITS, fit_policy
 from training.zoo.save import artifact_of
-from training.zoo.train import TrainZoo, embedded, fit_and_save
+from training.zoo.train import FITTED, UNFITTED, TrainZoo, embedded, fit_and_save, usual_encoder
 
 
 def task(out: Path, *, policy: str = "cluster") -> TrainZoo:
@@ -98,3 +99,24 @@ def test_the_same_seed_gives_the_same_bytes_of_the_default_policy(
         save_artifact(artifact_of(policy, fit_task, facts=facts), tmp_path / name, encoder=encoder)
     for file in (MANIFEST, WEIGHTS):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_the_default_policy_gets_an_encoder_of_its_own_where_there_are_prompts_enough(
+    tmp_path: Path, world: OutcomeTable
+) -> None:
+    prompts = tuple(f"prompt {row}" for row in range(len(world)))
+    many = replace(world, prompts=prompts)
+    wanted = task(tmp_path, policy=DEFAULT)
+    assert usual_encoder(many, wanted) == FITTED
+    assert usual_encoder(many.rows(np.arange(len(many)) < 199), wanted) == UNFITTED
+    assert usual_encoder(many, task(tmp_path, policy="knn")) == UNFITTED
+    assert usual_encoder(many, replace(wanted, source="a folder")) == UNFITTED
+
+
+def test_without_torch_it_says_what_to_install(
+    tmp_path: Path, world: OutcomeTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = replace(world, prompts=tuple(f"prompt {row}" for row in range(len(world))))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EncoderError, match=r"gearshift\[train,encoder\].*--encoder minilm"):
+        usual_encoder(many, task(tmp_path, policy=DEFAULT))
