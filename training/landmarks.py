@@ -59,10 +59,14 @@ def k_means(points: Reals, n_centres: int, *, seed: int, n_steps: int = 20) -> R
     """Lloyd's algorithm from random points; an emptied centre stays where it was. Shape (n_centres, k)."""
     rng = np.random.default_rng(seed)
     centres = points[rng.choice(len(points), n_centres, replace=False)].copy()
+    columns, before = np.ascontiguousarray(points.T), np.full(len(points), -1)
     for _ in range(n_steps):
         nearest = ((centres**2).sum(axis=1) - 2.0 * points @ centres.T).argmin(axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
+        if np.array_equal(nearest, before):
+            break
+        before = nearest
+        # Adds in the order of the points, as np.add.at does, in a third of its time.
+        sums = np.stack([np.bincount(nearest, weights=each, minlength=n_centres) for each in columns], axis=1)
         sizes = np.bincount(nearest, minlength=n_centres)
         filled = sizes > 0
         centres[filled] = sums[filled] / sizes[filled, None]

@@ -36,6 +36,13 @@ def test_k_means_finds_separated_clusters() -> None:
     assert sorted(np.round(centres).tolist()) == [[0, 0], [0, 5], [5, 0]]
 
 
+def test_k_means_takes_the_mean_of_what_is_nearest() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 5))
+    centres = k_means(points, 7, seed=0, n_steps=200)
+    nearest = ((points[:, None] - centres) ** 2).sum(axis=2).argmin(axis=1)
+    assert centres == pytest.approx(np.stack([points[nearest == cell].mean(axis=0) for cell in range(7)]))
+
+
 def test_served_predictions_equal_a_kernel_ridge_written_out(world: OutcomeTable, encoder: object) -> None:
     embeddings = encoder.encode(world.prompts)  # type: ignore[attr-defined]
     inputs = make_inputs(world, embeddings)

@@ -1,6 +1,6 @@
 """The teacher's members: models of the zoo, and the ridge of ``linear``, which serves as a policy of its own kind."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,8 +73,6 @@ def fit_member(name: str, task: FitTask) -> Member:
 
 
 def _fit_ridge(task: FitTask) -> Member:
-    from dataclasses import replace
-
     feature_map, ridge, chosen = fit_linear(task.inputs, replace(_SEARCH, seed=task.seed))
     m = task.inputs.scores.shape[1]
     weights, centre = ridge.weights[:, :m].astype(np.float64), ridge.phi_mean.astype(np.float64)
