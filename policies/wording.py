@@ -1,9 +1,11 @@
 """One wording for what is written in several: takes courtesies off a prompt's ends and writes contractions out.
 
 Whoever writes politely asks the same as whoever does not, and is to get the same arm. A sentence goes if it stands at
-an end of the text, holds nothing but the words below, and one of them is a word of courtesy; the question itself always
-stays. Marks that frame a whole prompt (a rule, a tag, ``Q:``) go too. This is no list of phrases: any sentence made of
-such words goes, and one with a single word of content stays. English only: in other languages nothing is taken away.
+an end of the text, holds nothing but the words below, and one of them is a word of courtesy; a question goes only if
+it asks for help. Marks that frame a whole prompt (a rule, a tag such as ``<user_query>``, ``Q:``) go too. This is no
+list of phrases: any sentence made of such words goes, and one with a single word of content stays. What goes is not
+seen by encoders and features; the model is asked with all of it. English only: in other languages nothing is taken
+away.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ _COURTESY_WORDS = """
     hello hi hey dear greetings morning afternoon evening please kindly help helps helping helpful assist
     assistance assistant thank thanks thankful thankyou cheers obliged regards sincerely appreciate appreciated
     grateful gratefully sorry excuse bother bothering trouble favor favour wonder wondering wondered question
-    questions query request task problem issue pls plz thx ty user users answer answers answering reply replies
-    respond response hope luck sent forwarded regarding know
+    questions request task problem issue pls plz thx ty user users answer answers answering response luck sent
+    forwarded regarding know hope
 """
 _COURTESY = frozenset(_COURTESY_WORDS.split())
 # Words that carry no topic; beside them a sentence needs one of courtesy.
@@ -28,30 +30,33 @@ _PLAIN_WORDS = """
     a an the this that these those it its i i'd i'm i've i'll me my mine we we'd we're our us you you'd you're
     your he she they someone somebody anyone anybody everyone nobody one ones here there am is are was were be
     been being have has had having do does did doing can could may might will would shall should must get got
-    give given gave make let let's need needs needed want wanted like love try trying tried take took look
-    looking find finds found see come came go going tell told ask asked asking say said and or but so if as for
-    of to in on at by with from about via into before after below above following next another again more most
-    much many very really just quite only also too any some all both few little lot bit good great nice best
-    kind warm well fine new old quick quickly soon now today tomorrow yesterday time times day days week advance
-    ahead possible able happy glad sure ok okay up out back over what friend friends sir madam team folks
-    there's ai bot chatbot model language chatgpt system input message email mail phone mobile iphone android
-    web form app device customer colleague work english native speaker stuck while hour hours minute minutes lol
-    btw haha person item handle read message's reading write writing wrote put end start starting begin welcome
-    yours truly faithfully wishes
+    let let's need needs needed want wanted like love take took look looking see come came go going ask asked
+    asking and or but so if as for of to in on at by with from about via into before after below above following
+    next another again more most much many very really just quite only also too any some all both few little lot
+    bit good great nice best kind warm well fine new old quick quickly soon now today tomorrow yesterday time
+    times day days week advance ahead possible able happy glad sure ok okay up out back over what sir madam team
+    folks ai bot chatbot model chatgpt system input phone mobile iphone android web form app device work stuck
+    while hour hours minute minutes end start starting begin welcome yours truly faithfully wishes
 """
 _PLAIN = frozenset(_PLAIN_WORDS.split())
-_TOKEN = re.compile(r"([A-Za-z']+)|[^\s.,!?:;#>*()\-–—]")  # a word, or what stands in no courtesy: a digit, mathematics
-_MARKUP = r"(?:[-=*]{3,}|<!--[^\n]{0,60}-->|</?[a-z][\w:-]{0,30}>|\[/?[A-Z_]{2,12}\]|[QA]:(?=\s|\Z))"
-_OPENS, _CLOSES = re.compile(rf"\s*{_MARKUP}(?=\s)\s*"), re.compile(rf"(?<=\s){_MARKUP}\s*\Z")
+_PLEAS = frozenset({"help", "assist", "please", "pls"})  # one of these makes a courtesy of a question
+_TOKEN = re.compile(r"([A-Za-z'’]+)|[^\s.,!?:;#>*()\-–—]")  # a word, or what stands in no courtesy: a digit, a formula
+_RULE = r"[-=*]{3,}"
+_TAG = r"[\w:-]*(?:query|question|prompt|user|input|task|message|request|instructions?)[\w:-]*"
+_ROLE = r"\[/?(?:INST|SYS|SYSTEM|USER|ASSISTANT|HUMAN)\]"
+_OPENS = re.compile(rf"\s*(?:{_RULE}(?=[ \t]*\n)|<{_TAG}>|{_ROLE}|Q:)(?=\s)\s*", re.IGNORECASE)
+_CLOSES = re.compile(rf"(?:(?<=\n){_RULE}|(?<=\s)(?:</{_TAG}>|<!--[^\n]{{0,60}}-->|{_ROLE}|A:))\s*\Z", re.IGNORECASE)
 _FIRST = re.compile(r"[^.!?:\n]*(?:[.!?:]+(?=\s)|\n)\s*")
+# A closing line after a sentence or a blank line, and a name below it.
 _SIGNATURE = re.compile(
-    r"\n\s*(?:(?:best|kind|warm|many|with) )*(?:regards|wishes|thanks|cheers|sincerely|yours)\b[^\n]{0,20}"
-    r"(?:\n\s*[^\W\d_]+(?: [^\W\d_]+)?\.?)?\s*\Z",
+    r"(?<=[.!?\n])\n[ \t]*(?:(?:best|kind|warm|many|with)[ \t]+)*(?:regards|wishes|thanks|cheers|sincerely|yours)"
+    r"(?:,[ \t]*[^\W\d_]+)?[ \t,.!]*(?:\n[ \t]*[^\W\d_]+(?:[ \t]+[^\W\d_]+)?\.?)?\s*\Z",
     re.IGNORECASE,
 )
+# After a mark that ends or interrupts a sentence: "how do you say thank you" asks for the words.
 _THANKS = re.compile(
-    r"[\s,]+(?:many thanks|thanks|thank you|thx|ty|cheers|please|pls)"
-    r"(?: so| very| much| a lot| again| in advance| for your (?:help|time))*[\s.!:;()]*\Z",
+    r"(?<=[.!?,;\n])\s*(?:many[ \t]+thanks|thanks|thank[ \t]+you|thx|ty|cheers|please|pls)"
+    r"(?:[ \t]+(?:so|very|much|a[ \t]+lot|again|in[ \t]+advance|for[ \t]+your[ \t]+(?:help|time)))*[\s.!:;()]*\Z",
     re.IGNORECASE,
 )
 _CONTRACTED = re.compile(r"\b(?:(\w+)n['’]t|(can)not|(\w+)['’](re|ll|ve|m))\b", re.IGNORECASE)
@@ -123,26 +128,27 @@ def _last_sentence(tail: str, stop: int) -> int:
     end = stop
     while end and tail[end - 1] in " \t\r\n.!?:-–—":
         end -= 1
-    return max(tail.rfind(mark, 0, end) for mark in ("\n", ". ", "! ", "? ", ": ")) + 1
+    return max(tail.rfind(mark, 0, end) for mark in ("\n", ". ", "! ", "? ")) + 1
 
 
 def _may_be_courtesy(text: str, at: int) -> bool:
     """Whether the first word after a place is one that courtesies hold: most texts are done here."""
     found = _TOKEN.search(text, at, at + _MOST_CHARS)
-    if found is None:
-        return False
-    word = found.group().lower().replace("’", "'")
-    return word in _COURTESY or word in _PLAIN
+    return found is not None and (_word(found) in _COURTESY or _word(found) in _PLAIN)
 
 
 def _is_courtesy(sentence: str) -> bool:
     if len(sentence) > _MOST_CHARS:
         return False
-    courteous = False
-    for found in _TOKEN.finditer(sentence.lower().replace("’", "'")):
-        word = (found.group(1) or "").removesuffix("'s")
-        if word in _COURTESY:
-            courteous = True
-        elif word not in _PLAIN:
+    words = []
+    for found in _TOKEN.finditer(sentence):
+        words.append(_word(found))
+        if words[-1] not in _COURTESY and words[-1] not in _PLAIN:
             return False
-    return courteous
+    needed = _PLEAS if sentence.rstrip().endswith("?") else _COURTESY
+    return not needed.isdisjoint(words)
+
+
+def _word(found: re.Match[str]) -> str:
+    """A token in small letters, without its genitive; empty for what is no word."""
+    return (found.group(1) or "").lower().replace("’", "'").removesuffix("'s")

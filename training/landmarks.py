@@ -8,6 +8,8 @@ from policies.zoo.feature_map import FeatureMap
 Floats = NDArray[np.float32]
 Reals = NDArray[np.float64]
 
+_AS_MANY = 50
+
 
 def fit_map(
     embeddings: Floats,
@@ -90,8 +92,11 @@ def metric_of(apart: Reals, dropped: Reals, *, n_dropped: int, n_dims: int) -> R
     """
     along = np.square(apart).mean(axis=0)
     typical = max(float(along.mean()), 1e-12)
+    # Few queries tell little of single directions: each mean square is shrunk to the typical one, as by 50 more of it.
+    trusted = len(apart) / (len(apart) + _AS_MANY)
+    along = trusted * along + (1.0 - trusted) * typical
     along = np.concatenate([along[:n_dims], np.full(max(n_dims - len(along), 0), along[-1])])
-    beyond = max(float(dropped.mean()), 0.0) / max(n_dropped, 1)
+    beyond = trusted * max(float(dropped.mean()), 0.0) / max(n_dropped, 1) + (1.0 - trusted) * typical
     return np.asarray(1.5 * typical / (np.append(along, beyond) + 0.5 * typical))
 
 

@@ -162,7 +162,7 @@ def suffix(text: str, rng: np.random.Generator) -> str:
 
 
 def chatter(text: str, rng: np.random.Generator) -> str:
-    """What people and programs put around a prompt, before it or after it: nothing that any rule was written for."""
+    """What people and programs put around a prompt, by somebody who had not seen the rules; some of it they know."""
     if rng.random() < 0.5:
         return CHATTER.openings[int(rng.integers(len(CHATTER.openings)))] + text
     return text.rstrip("\n") + CHATTER.endings[int(rng.integers(len(CHATTER.endings)))]

@@ -1,10 +1,12 @@
 """Undoes slips of the pen before a text is tokenised: a misspelt word falls into pieces that mean something else.
 
-A word that the vocabulary lacks is taken for the most frequent one that is a single slip away: two letters swapped, one
-too many, one missing, or in a longer word another one. First and last letter stay, for slips are rare there and endings
-are grammar. Names and terms are left alone where they are longer than a slip from everything known; a rare word that
-happens to lie beside a common one is changed, the same way each time. Source of the idea: P. Norvig, "How to Write a
-Spelling Corrector", 2007, with the order of a WordPiece vocabulary, which goes by frequency, in place of counts.
+A word that the vocabulary lacks is taken for the most frequent one that is a single slip away: two letters swapped,
+one too many, one missing, or in a longer word another one. First and last letter stay, for slips are rare there and
+endings are grammar. Names and terms are left alone where they are longer than a slip from everything known; a rare
+word that happens to lie beside a common one is changed, the same way each time. A text of which four words and more
+than two in five are unknown is left alone: it is of another language. Every change here that alters a word needs a new
+``WORDING_ID``. Source of the idea: P. Norvig, "How to Write a Spelling Corrector", 2007, with the order of a WordPiece
+vocabulary, which goes by frequency, in place of counts.
 """
 
 from __future__ import annotations
@@ -23,15 +25,12 @@ _VERY_COMMON, _COMMON = 1_000, 6_000
 _LIKELY, _LACKS, _UNLIKELY, _EVEN = 1, 2, 8, 100
 _ENDINGS_LIST = "s es ed d ing ly er ers or est al ic y ness able ized ised"
 _ENDINGS = tuple(_ENDINGS_LIST.split())
+MOST_WORDS = 50_000  # remembered
 _RUN = re.compile(r"[^\W_]+")
 # Words of code and science that general vocabularies lack and that stand a slip beside something else.
 _TERMS_WORDS = """
-    json yaml toml html href regex tuple const init iter enum struct async await args kwargs func char chars
-    elif println printf stdin stdout lambda param params bool malloc substring len ljust rjust zfill isupper
-    islower config ldots cdot cdots langle rangle sqrt frac neuron neurons boron argon venous comma commas inert
-    beaker photon photons joule joules bromo rayleigh dividend alkane alkene mrna trna positron solute encode
-    decode volt volts cyan clam tracers pith coul ints nnet debit polio spam ohm ohms farad hertz kcal mole
-    moles isotope isotopes
+    argc argon boron bromo clam comma const coul cyan debit dividend dram inert ints iter json ldots neuron nnet
+    param phage phages pith positron rangle sine sinh spam sram
 """
 _TERMS = frozenset(_TERMS_WORDS.split())
 
@@ -48,14 +47,25 @@ class Speller:
         # numbers is a tenth of the strings' size. A hash only proposes; what it proposes is compared.
         found = [(hash(lacking), rank) for rank, word in enumerate(self._words) for lacking in _one_missing(word)]
         table = np.array(sorted(found), dtype=np.int64).reshape(-1, 2)
+        self._meant: dict[str, str] = {}  # saves time and changes no answer
         self._lacking, self._whose = np.ascontiguousarray(table[:, 0]), table[:, 1].astype(np.int32)
 
     def word(self, word: str) -> str:
         """The word, of small letters, as it was probably meant."""
-        if not SHORTEST <= len(word) <= LONGEST or word in self._rank or not (word.isascii() and word.isalpha()):
+        if not is_spelt(word) or self.knows(word):
             return word
-        if word in _TERMS:
-            return word
+        meant = self._meant.get(word)
+        if meant is None:
+            if len(self._meant) >= MOST_WORDS:
+                self._meant.clear()
+            meant = self._meant[word] = self._nearest(word)
+        return meant
+
+    def knows(self, word: str) -> bool:
+        """Whether the word, of small letters, is in the vocabulary or a term."""
+        return word in self._rank or word in _TERMS
+
+    def _nearest(self, word: str) -> str:
         near = dict.fromkeys(self._lacks_one(word), _LACKS)
         near |= dict.fromkeys(self._swapped_or_doubled(word), _LIKELY)
         if len(word) > SHORTEST:
@@ -93,7 +103,10 @@ class Speller:
         return [each for each in near if each < _COMMON]  # chlorine is no chloride
 
     def text(self, text: str) -> str:
-        """The text with every word corrected; corrected ones are in small letters."""
+        """The text with every word corrected, in small letters; as it is if it seems to be of another language."""
+        words = [run for run in map(str.lower, _RUN.findall(text)) if is_spelt(run)]
+        if is_foreign(sum(not self.knows(word) for word in words), len(words)):
+            return text
         return _RUN.sub(self._replaced, text)
 
     def _replaced(self, found: re.Match[str]) -> str:
@@ -111,6 +124,16 @@ class Speller:
                 ranks.append(int(self._whose[place]))
                 place += 1
         return ranks
+
+
+def is_spelt(word: str) -> bool:
+    """Whether a word, of small letters, is of a kind that is corrected: ASCII letters, not too few or too many."""
+    return SHORTEST <= len(word) <= LONGEST and word.isascii() and word.isalpha()
+
+
+def is_foreign(n_unknown: int, n_words: int) -> bool:
+    """Whether so many of the words are unknown that they are no slips: four and more, and more than two in five."""
+    return n_unknown >= 4 and 5 * n_unknown > 2 * n_words
 
 
 def _one_missing(word: str) -> list[str]:

@@ -4,7 +4,8 @@ Learned routers do harm on unseen domains: they extrapolate confidently. Far fro
 the arm's training mean, and the choice becomes the one that uses no query information. Distance is measured in how far
 queries of the same kind usually lie apart, direction by direction: what strangers have of the directions in which those
 hardly vary tells them apart best. Source: Mahalanobis distance to the nearest class (Lee et al., NeurIPS 2018,
-arXiv 1807.03888), here with a diagonal and landmarks in place of classes.
+arXiv 1807.03888), here with a diagonal and landmarks in place of classes, and to the landmark that is nearest by plain
+distance.
 """
 
 from dataclasses import dataclass

@@ -95,6 +95,17 @@ def test_a_text_keeps_everything_but_its_slips(speller: Speller) -> None:
     assert speller.text(text) == "which of the following, x_1 = claim_question? naïve\n"
 
 
+def test_a_text_of_another_language_is_left_alone(speller: Speller) -> None:
+    foreign = "wich form vom qestion dafür nicht aber weil"
+    assert speller.text(foreign) == foreign
+    assert speller.text("wich form, the qestion") == "which form, the question"
+
+
+def test_what_was_asked_before_changes_nothing() -> None:
+    speller = Speller({word: rank for rank, word in enumerate(WORDS)})
+    assert [speller.word("qestion") for _ in range(2)] == ["question"] * 2
+
+
 def test_a_vocabulary_without_words_corrects_nothing() -> None:
     assert Speller({}).word("qestion") == "qestion"
 

@@ -17,9 +17,11 @@ QUESTION = "Which of these metals melts first?\nA) lead\nB) tin"
         "You are a helpful assistant. Answer the user's question.\n\n",
         "### User request\n",
         "Good afternoon,\nI hope you are well. Sorry to bother you again: ",
+        "Here's my question: ",
+        "HELLO! PLEASE HELP ME WITH THIS: ",
         "---\n",
-        "<user_query>\n",
-        "[INST] ",
+        "<the_task>\n",
+        "[USER] ",
         "Q: ",
         "Hi! Hello! Hey! ",
     ],
@@ -32,18 +34,18 @@ def test_an_opening_goes(opening: str) -> None:
     "ending",
     [
         "\n\nThanks in advance!",
-        " thx :)",
+        "? Many  thanks!",
         "\n\nBest regards,\nMargaret Smith",
         "\n\n--\nSent from my phone",
         "\nI would be grateful for an answer.",
-        "\n\nAssistant:",
-        "\n</user_query>",
+        "\n\nAnswer:",
+        "\n</the_task>",
         "\n\nA:",
-        " Thank you so much!",
+        "! Thank you so much!",
     ],
 )
 def test_an_ending_goes(ending: str) -> None:
-    assert unframed(QUESTION + ending).strip() == QUESTION
+    assert unframed(QUESTION + ending).strip().rstrip("?!") == QUESTION
 
 
 @pytest.mark.parametrize(
@@ -62,11 +64,35 @@ def test_an_ending_goes(ending: str) -> None:
         "Hello Newton, what is gravity?",
         "Answer with yes or no: is 7 prime?",
         "def f(x):\n    return x\n# thanks to g",
+        "Write a thank you email to my colleague. Keep it under 100 words.",
+        "Write a message to my friend to say sorry. Use three paragraphs.",
+        "Reply to this email:\nYour order 123 is late.",
+        "I run a bakery in Lyon. Can you write a thank you message to my customer?",
+        "The answer is 5. What is the question?",
+        "Translate to German: thank you very much",
+        "Translate to Spanish: please",
+        "Translate to French: Please help me.",
+        "How do you say thank you",
+        "What is the French word for cheers",
+        "Complete the story:\nCheers erupted in Rome\nQuickly",
+        "Is this grammatical?\nYours was better than me\nTrue",
+        "Rewrite in passive voice:\nThanks gravity, it fell\nParis",
+        "A: 5\nB: 6\nWhich is larger?",
+        "[MASK] is the capital of France",
+        "The capital of France is [MASK]",
+        "<div>\n<ul>\n<li>\n<b>\nx</b>",
+        "--- a/foo.py\n+++ b/foo.py",
         "谢谢!为什么天空是蓝色的?",
     ],
 )
 def test_what_has_content_stays_whole(text: str) -> None:
     assert unframed(text) == text
+
+
+@pytest.mark.parametrize("text", ["Hello! Q: What is it?", "Why?\n\nBest regards,\nTom", "[INST] Why so? [/INST]"])
+def test_capitals_change_nothing(text: str) -> None:
+    assert unframed(text.lower()) == unframed(text).lower()
+    assert unframed(text.upper()) == unframed(text).upper()
 
 
 def test_long_texts_are_looked_at_by_their_ends_alone() -> None:

@@ -38,9 +38,23 @@ def test_a_small_move_where_nothing_varies_is_far() -> None:
 
 
 def test_a_direction_weighs_by_how_little_new_queries_differ_along_it() -> None:
-    apart = np.array([[2.0, 0.0], [-2.0, 0.0], [2.0, 0.0], [-2.0, 0.0]])  # mean squares 4 and 0, mean 2
-    metric = metric_of(apart, np.full(4, 3.0), n_dropped=3, n_dims=2)
-    assert metric == pytest.approx([3.0 / 5.0, 3.0, 3.0 / 2.0])
+    apart = np.tile([[2.0, 0.0], [-2.0, 0.0]], (50_000, 1))  # mean squares 4 and 0, mean 2
+    metric = metric_of(apart, np.full(100_000, 3.0), n_dropped=3, n_dims=2)
+    assert metric == pytest.approx([3.0 / 5.0, 3.0, 3.0 / 2.0], rel=1e-3)
+
+
+def test_of_few_queries_every_direction_weighs_much_alike() -> None:
+    metric = metric_of(np.tile([[2.0, 0.0], [-2.0, 0.0]], (5, 1)), np.full(10, 3.0), n_dropped=3, n_dims=2)
+    assert metric == pytest.approx(
+        [3.0 / (4.0 / 6 + 10.0 / 6 + 1.0), 3.0 / (10.0 / 6 + 1.0), 3.0 / (1.0 / 6 + 10.0 / 6 + 1.0)]
+    )
+
+
+@pytest.mark.parametrize("n", [60, 120])
+def test_a_small_table_calls_few_of_its_own_kind_far(n: int) -> None:
+    guards = [fit_guard(queries(n, seed=seed), seed=seed) for seed in range(10)]
+    unseen = queries(500, seed=99).embeddings
+    assert np.mean([guard.is_far(guard.distance(unseen)).mean() for guard in guards]) < 0.15
 
 
 def test_directions_beyond_those_measured_weigh_as_the_last_one() -> None:
