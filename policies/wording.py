@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-WORDING_ID = "wording-1"  # change it with any change below that alters a text
+WORDING_ID = "wording-2"  # change it with any change below that alters a text
 _MOST_SENTENCES, _MOST_CHARS = 4, 160  # of courtesy at one end, and of one such sentence
 _MOST_MARKUP = 80  # characters of a mark that frames a text
 
