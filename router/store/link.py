@@ -110,7 +110,8 @@ class Link:
         left_s = self._down_since_s + self._timeout_s - time.monotonic()
         if left_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._up.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self._up.wait()
         if self._connection is None:
             raise StoreUnavailable(f"the store at {self._where()} is down: {self._last_problem}")
         return self._connection
@@ -145,7 +146,9 @@ class Link:
     async def _open(self) -> Connection:
         """A fresh connection, ready for calls, or StoreUnavailable."""
         try:
-            connection = await asyncio.wait_for(self._connect(), self._timeout_s)
+            # Not wait_for: until Python 3.12 it loses a cancellation that comes as the attempt ends, and closing hangs.
+            async with asyncio.timeout(self._timeout_s):
+                connection = await self._connect()
         except OSError as error:  # TimeoutError is one
             reason = error.strerror or type(error).__name__
             raise StoreUnavailable(f"the store at {self._where()} is down: {reason}") from error
