@@ -1,9 +1,10 @@
 """Undoes slips of the pen before a text is tokenised: a misspelt word falls into pieces that mean something else.
 
 A word that the vocabulary lacks is taken for the most frequent one that is a single slip away: two letters swapped,
-one too many, one missing, or in a longer word another one. First and last letter stay, for slips are rare there and
-endings are grammar. Names and terms are left alone where they are longer than a slip from everything known; a rare
-word that happens to lie beside a common one is changed, the same way each time. A text of which four words and more
+one too many, one missing, or in a longer word another one. The first letter stays, for slips are rare there, and so
+does a word with a grammatical ending unless a far more frequent one lies beside it. Names and terms are left alone
+where they are longer than a slip from everything known; a rare word that happens to lie beside a common one is changed,
+the same way each time. A text of which four words and more
 than two in five are unknown is left alone: it is of another language. Every change here that alters a word needs a new
 ``WORDING_ID``. Source of the idea: P. Norvig, "How to Write a Spelling Corrector", 2007, with the order of a WordPiece
 vocabulary, which goes by frequency, in place of counts.

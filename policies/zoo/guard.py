@@ -46,13 +46,17 @@ class Guard:
 
     def distance(self, embeddings: Floats) -> Reals:
         """Distance of each embedding, shape (n, dim), to the nearest landmark, shape (n,)."""
+        return measured(*self.apart(embeddings), self.metric)
+
+    def apart(self, embeddings: Floats) -> tuple[Reals, Reals]:
+        """Differences from the nearest landmark, shape (n, k), and squared lengths that the projection drops, (n,)."""
         centred = embeddings - self.centre
         projected = centred @ self.projection
         length = np.einsum("ij,ij->i", projected, projected)
         squared = np.einsum("ij,ij->i", self.landmarks, self.landmarks) - 2.0 * (projected @ self.landmarks.T)
         # What the projection drops also tells strangers apart; landmarks are means, which have little of it.
         dropped = np.einsum("ij,ij->i", centred, centred) - length
-        return measured(projected - self.landmarks[squared.argmin(axis=1)], dropped, self.metric)
+        return projected - self.landmarks[squared.argmin(axis=1)], dropped
 
     def familiarity(self, distance: Reals) -> Reals:
         """How much of a prediction to keep, shape (n,): 1 up to ``near``, 1/e at ``fade``, then on to 0."""

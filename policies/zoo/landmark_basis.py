@@ -148,6 +148,8 @@ class LandmarkBasis:
         check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
         if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
             raise ValueError(f"{prefix}.numbers and {prefix}.lexical_sd must hold positive scales")
+        if not (basis.metric >= 0).all():
+            raise ValueError(f"{prefix}.metric must hold no negative weight")
         return basis
 
     @classmethod

@@ -26,11 +26,6 @@ def fit_guard(inputs: Inputs, *, seed: int) -> Guard:
     judged = inputs if held.all() or not held.any() else inputs.rows(~held)
     unseen = inputs if held.all() or not held.any() else inputs.rows(held)
     others, guard = _landmarks(judged, seed=seed), _landmarks(inputs, seed=seed)
-    return _measured_by(others, guard, unseen)
-
-
-def _measured_by(others: Guard, guard: Guard, unseen: Inputs) -> Guard:
-    """``guard`` with metric and bounds of what queries are like that ``others``' landmarks had not seen."""
     metric, bounds = metric_and_bounds(others, unseen, n_dims=guard.projection.shape[1], percentiles=(NEAR, FADE, FAR))
     return replace(guard, metric=metric, bounds=bounds)
 
@@ -44,11 +39,7 @@ def metric_and_bounds(
         others: Landmarks that had not seen the queries; its metric and bounds are not read.
         percentiles: Of the distances of ``unseen``: near, fade and far.
     """
-    centred = unseen.embeddings - others.centre
-    projected = centred @ others.projection
-    squared = (others.landmarks**2).sum(axis=1) - 2.0 * projected @ others.landmarks.T
-    apart = projected - others.landmarks[squared.argmin(axis=1)]
-    dropped = (centred**2).sum(axis=1) - (projected**2).sum(axis=1)
+    apart, dropped = others.apart(unseen.embeddings)
     n_kept = others.projection.shape[1]
     n_dropped = others.dim - n_kept
     own = metric_of(apart, dropped, n_dropped=n_dropped, n_dims=n_kept)

@@ -9,6 +9,7 @@ from policies.zoo.blend import MEMBERS, BlendModel
 from policies.zoo.cluster import ClusterModel
 from policies.zoo.gbdt import ALL_ARMS, Forest, GbdtModel
 from policies.zoo.guard import Guard
+from policies.zoo.landmark_basis import LandmarkBasis
 from policies.zoo.knn import KnnModel, kernel
 from policies.zoo.logistic import LogisticModel
 from policies.zoo.means import MeansModel
@@ -180,6 +181,12 @@ def test_a_negative_weight_is_refused() -> None:
     tensors = Guard.example(dim=4).tensors()
     with pytest.raises(ValueError, match=r"guard\.metric must hold no negative weight"):
         Guard.from_tensors(tensors | {"guard.metric": np.array([1.0, -1.0, 1.0], np.float32)})
+
+
+def test_a_basis_refuses_a_negative_weight_too() -> None:
+    tensors = LandmarkBasis.example(dim=4).tensors("basis")
+    with pytest.raises(ValueError, match=r"basis\.metric must hold no negative weight"):
+        LandmarkBasis.from_tensors(tensors | {"basis.metric": np.array([1.0, -1.0, 1.0], np.float32)}, "basis")
 
 
 def test_familiarity_is_one_up_to_near_and_one_over_e_where_it_fades() -> None:
