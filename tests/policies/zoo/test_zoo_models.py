@@ -9,8 +9,8 @@ from policies.zoo.blend import MEMBERS, BlendModel
 from policies.zoo.cluster import ClusterModel
 from policies.zoo.gbdt import ALL_ARMS, Forest, GbdtModel
 from policies.zoo.guard import Guard
-from policies.zoo.landmark_basis import LandmarkBasis
 from policies.zoo.knn import KnnModel, kernel
+from policies.zoo.landmark_basis import LandmarkBasis
 from policies.zoo.logistic import LogisticModel
 from policies.zoo.means import MeansModel
 from policies.zoo.tokens import TokenModel
