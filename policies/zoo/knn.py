@@ -70,9 +70,9 @@ class KnnModel:
         closeness -= self.half_squares
         spare = min(k + _SPARE, len(self.points))
         near = np.argpartition(-closeness, spare - 1, axis=1)[:, :spare]
-        # Once more in float64: a batch and a single query must agree on who is k-th.
+        # Once more, row by row: a batch and a single query must agree on who is k-th.
         squared = np.empty(near.shape)
-        for row, embedding in enumerate(embeddings.astype(np.float64)):
+        for row, embedding in enumerate(embeddings.astype(np.float32)):
             apart = self.wide[near[row]] - embedding
             squared[row] = np.einsum("ij,ij->i", apart, apart)
         order = np.lexsort((near, squared), axis=1)[:, :k]

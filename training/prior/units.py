@@ -1,11 +1,13 @@
 """Fits the hidden units of what serves: a small net that reproduces the teachers, of which only the layer is kept."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.inputs import Reals
-from training.zoo.adam import AdamSettings, Rows, Weights, walk
+from training.zoo.adam import AdamSettings, Rows, Weights, kept_units, walk
 
 _HELD_OUT = 0.1  # share of the rows that says when to stop
 _CONSTANT = 1e-9
@@ -36,16 +38,17 @@ def fit_units(inputs: Reals, targets: Reals, settings: UnitSettings) -> tuple[Re
         inputs: Shape (n, d), of variance near 1.
         targets: As ``standardised`` gives them.
     """
+    narrow, goals = inputs.astype(np.float32), targets.astype(np.float32)  # as the steps are
     rng, drops = np.random.default_rng(settings.seed), np.random.default_rng([settings.seed, 1])
     out = rng.random(len(inputs)) < _HELD_OUT
     start = _start(inputs.shape[1], targets.shape[1], settings, rng)
 
     def gradient(at: Weights, rows: Rows) -> Weights:
-        kept = (drops.random((len(rows), settings.width)) >= settings.dropout) / (1.0 - settings.dropout)
-        return unit_gradient(at, inputs[rows], targets[rows], kept=kept)
+        kept = kept_units(drops, len(rows), settings.width, dropout=settings.dropout)
+        return unit_gradient(at, narrow[rows], goals[rows], kept=kept)
 
     def judge(at: Weights) -> float:
-        return float(((_read(at, inputs[out]) - targets[out]) ** 2).mean()) if out.any() else 0.0
+        return float(((_read(at, narrow[out]) - goals[out]) ** 2).mean()) if out.any() else 0.0
 
     rows = np.flatnonzero(~out)
     found, _, _ = walk(start, rows, gradient=gradient, judge=judge, settings=settings.adam, seed=settings.seed)
@@ -65,7 +68,7 @@ def standardised(quality: Reals, logs: Reals) -> Reals:
     return np.hstack([block / max(float(np.sqrt((block**2).mean())), _CONSTANT) for block in centred if block.any()])
 
 
-def unit_gradient(at: Weights, inputs: Reals, targets: Reals, *, kept: Reals) -> Weights:
+def unit_gradient(at: Weights, inputs: NDArray[Any], targets: NDArray[Any], *, kept: NDArray[Any]) -> Weights:
     """Of the squared error per row, summed over targets; ``kept`` scales each unit, 0 drops it."""
     active = _active(at, inputs) * kept
     pull = 2.0 * (active @ at["out"] + at["out_offset"] - targets) / len(inputs)
@@ -78,11 +81,11 @@ def unit_gradient(at: Weights, inputs: Reals, targets: Reals, *, kept: Reals) ->
     }
 
 
-def _active(at: Weights, inputs: Reals) -> Reals:
+def _active(at: Weights, inputs: NDArray[Any]) -> Reals:
     return np.asarray(np.maximum(inputs @ at["hidden"] + at["hidden_offset"], 0.0))
 
 
-def _read(at: Weights, inputs: Reals) -> Reals:
+def _read(at: Weights, inputs: NDArray[Any]) -> Reals:
     return np.asarray(_active(at, inputs) @ at["out"] + at["out_offset"])
 
 

@@ -23,6 +23,7 @@ from training.zoo.task import FitTask, Learned, folds_of
 N_DIMS = 32
 MOST_SHARED, MOST_OWN, _STRIDE = 240, 120, 10
 _N_FOLDS = 4  # one of them is held out, the others fit
+_PATIENCE = 3  # strides without a better held-out loss after which no more trees are tried
 _EDGE = 1e-3
 _PARAMETERS: dict[str, Any] = {
     "objective": "cross_entropy",
@@ -79,18 +80,29 @@ def start_of(scores: Reals) -> Reals:
 
 def boost(features: Reals, scores: Reals, starts: Reals, *, n_trees: int, seed: int) -> list[Any]:
     """A LightGBM booster per column of ``scores``; its raw score is added to ``starts``, (m,) or (n, m)."""
+    boosters = _planted(features, scores, starts, seed=seed) if n_trees else []
+    for booster in boosters:
+        _grow(booster, n_trees)
+    return boosters
+
+
+def _planted(features: Reals, scores: Reals, starts: Reals, *, seed: int) -> list[Any]:
+    """Boosters without trees, one per column; the features are binned once for all."""
     import lightgbm
 
-    if not n_trees:
-        return []
     parameters, begin = _PARAMETERS | {"seed": seed}, np.broadcast_to(starts, scores.shape)
-    data = lightgbm.Dataset(features, label=scores[:, 0], params=parameters, free_raw_data=False).construct()
-    boosters = []
+    boosters: list[Any] = []
+    binned = lightgbm.Dataset(features, label=scores[:, 0], params=parameters)
     for column in range(scores.shape[1]):
-        data.set_label(scores[:, column])  # binned once for all
-        data.set_init_score(np.ascontiguousarray(begin[:, column]))
-        boosters.append(lightgbm.train(parameters, data, num_boost_round=n_trees))
+        data = binned if not column else lightgbm.Dataset(features, reference=binned, params=parameters)
+        data.set_label(scores[:, column]).set_init_score(np.ascontiguousarray(begin[:, column]))
+        boosters.append(lightgbm.Booster(parameters, data.construct()))
     return boosters
+
+
+def _grow(booster: Any, n_trees: int) -> None:
+    for _ in range(n_trees):
+        booster.update()
 
 
 def _rounds(features: Reals, scores: Reals, held: NDArray[np.bool_], *, seed: int) -> Rounds:
@@ -99,13 +111,14 @@ def _rounds(features: Reals, scores: Reals, held: NDArray[np.bool_], *, seed: in
         return Rounds()
     seen, unseen, fitted = features[~held], features[held], scores[~held]
     level = fitted.mean(axis=1, keepdims=True)
-    common = boost(seen, level, start_of(level), n_trees=MOST_SHARED, seed=seed)
-    losses = _losses(common, unseen, scores[held].mean(axis=1, keepdims=True), start_of(level))
+    common = _planted(seen, level, start_of(level), seed=seed)
+    mean = scores[held].mean(axis=1, keepdims=True)
+    losses = _losses(common, unseen, mean, start_of(level), most=MOST_SHARED)
     n_shared = _fewest(losses) * _STRIDE
     starts = [start_of(fitted) + _shift(common, rows, n_trees=n_shared) for rows in (seen, unseen)]
-    own = boost(seen, fitted, starts[0], n_trees=MOST_OWN, seed=seed)
-    after = _losses(own, unseen, scores[held], starts[1])
-    means, n_own = _losses([], unseen, scores[held], start_of(fitted))[0], _fewest(after)
+    own = _planted(seen, fitted, starts[0], seed=seed)
+    after = _losses(own, unseen, scores[held], starts[1], most=MOST_OWN)
+    means, n_own = _losses([], unseen, scores[held], start_of(fitted), most=0)[0], _fewest(after)
     return Rounds(n_shared, n_own * _STRIDE, tuple(float(each.mean()) for each in (means, after[0], after[n_own])))
 
 
@@ -126,14 +139,22 @@ def _shift(boosters: Sequence[Any], features: Reals, *, n_trees: int) -> Reals:
     return np.asarray(boosters[0].predict(features, raw_score=True, num_iteration=n_trees))[:, None]
 
 
-def _losses(boosters: Sequence[Any], features: Reals, scores: Reals, starts: Reals) -> Reals:
-    """Cross-entropy of each row before any tree and after each further ``_STRIDE`` of every booster, shape (k, n)."""
+def _losses(boosters: Sequence[Any], features: Reals, scores: Reals, starts: Reals, *, most: int) -> Reals:
+    """Cross-entropy of each row before any tree and after each further ``_STRIDE`` of every booster, shape (k, n).
+
+    The boosters grow on the way, to ``most`` trees each, or until three strides together have brought nothing.
+    """
     raw = np.array(np.broadcast_to(starts, scores.shape))
     losses = [row_entropy(scores, sigmoid(raw))]
-    for step in range(0, boosters[0].num_trees() if boosters else 0, _STRIDE):
+    means = [float(losses[0].mean())]
+    for step in range(0, most, _STRIDE):
         for column, booster in enumerate(boosters):
+            _grow(booster, _STRIDE)
             raw[:, column] += booster.predict(features, raw_score=True, start_iteration=step, num_iteration=_STRIDE)
         losses.append(row_entropy(scores, sigmoid(raw)))
+        means.append(float(losses[-1].mean()))
+        if min(means) < min(means[-_PATIENCE:]):
+            break
     return np.array(losses)
 
 

@@ -107,12 +107,15 @@ def fit_responses(z: Reals, scores: Reals, *, kin: Kinship, settings: ResponseSe
     out = held_out_mask(len(z), share=settings.held_out, seed=settings.seed)
     best: tuple[float, float, Responses] | None = None
     for floor in settings.floors:
-        at = _start(z.shape[1], scores, kin=kin, floor=floor, settings=settings)
+        at, least = _start(z.shape[1], scores, kin=kin, floor=floor, settings=settings), np.inf
         for penalty in sorted(settings.penalties, reverse=True):  # each from the stronger one's end
             at = descend(at, z[~out], scores[~out], penalty=penalty, settings=settings)
             loss = log_loss(at.quality(z[out]), scores[out])
             if best is None or loss < best[0]:
                 best = loss, penalty, at
+            if loss > least:
+                break  # milder ones are worse still
+            least = loss
     if best is None:
         raise ValueError("settings.floors or settings.penalties is empty; give at least one candidate of each")
     _, chosen, start = best
@@ -136,8 +139,9 @@ def descend(start: Responses, z: Reals, scores: Reals, *, penalty: float, settin
 def _cross_entropy(logits: Reals, values: Reals, known: Reals, *, floor: float) -> tuple[float, Reals]:
     """The loss summed over what is known, and its derivative by each logit."""
     if floor == 0.0:
-        loss = float((known * (np.logaddexp(0.0, logits) - values * logits)).sum())
-        return loss, known * (sigmoid(logits) - values)
+        rest = np.exp(-np.abs(logits))
+        loss = float((known * (np.maximum(logits, 0.0) + np.log1p(rest) - values * logits)).sum())
+        return loss, known * (np.where(logits >= 0.0, 1.0, rest) / (1.0 + rest) - values)
     rise = sigmoid(logits)
     p = np.clip(floor + (1.0 - floor) * rise, EDGE, 1.0 - EDGE)
     loss = -float((known * (values * np.log(p) + (1.0 - values) * np.log1p(-p))).sum())

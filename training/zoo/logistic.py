@@ -108,14 +108,21 @@ def choose_penalties(features: Reals, scores: Reals, folds: NDArray[np.int64]) -
 
 
 def _path(parts: Sequence[tuple[Rotated, Reals, Reals]], candidates: Sequence[Penalties]) -> Reals:
-    """Mean held-out loss of each candidate; strongest first, each fit starts from the one before."""
-    losses = np.zeros((len(parts), len(candidates)))
-    for row, (rotated, features, scores) in enumerate(parts):
-        start = None
-        for column in reversed(range(len(candidates))):
-            found, start = rotated.fit(candidates[column], start=start)
-            losses[row, column] = cross_entropy(scores, found(features))
-    return np.asarray(losses.mean(axis=0))
+    """Mean held-out loss of each candidate, strongest first, each fit from the one before; after a worse one infinite.
+
+    Milder ones than that are worse still, and take the longest.
+    """
+    losses = np.full(len(candidates), np.inf)
+    starts: list[Weights | None] = [None] * len(parts)
+    for column in reversed(range(len(candidates))):
+        each = []
+        for row, (rotated, features, scores) in enumerate(parts):
+            found, starts[row] = rotated.fit(candidates[column], start=starts[row])
+            each.append(cross_entropy(scores, found(features)))
+        losses[column] = np.mean(each)
+        if losses[column] > losses.min():
+            break
+    return losses
 
 
 def cross_entropy(scores: Reals, quality: Reals) -> float:

@@ -4,13 +4,14 @@ The mean of the nets' logits is the logit of one wider net, so three seeds serve
 """
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.zoo.mlp import NetModel
 from policies.zoo.sigmoid import sigmoid
-from training.zoo.adam import AdamSettings, Rows, Weights, walk
+from training.zoo.adam import AdamSettings, Rows, Weights, kept_units, walk
 from training.zoo.likelihood import held_out_mask, log_loss, mean_log_odds, observed, unit_basis
 from training.zoo.task import FitTask, Learned
 
@@ -60,7 +61,7 @@ def fit_nets(z: Reals, scores: Reals, settings: NetSettings) -> tuple[Weights, l
     return folded, [epochs for _, epochs in fits]
 
 
-def quality(weights: Weights, z: Reals) -> Reals:
+def quality(weights: Weights, z: NDArray[Any]) -> Reals:
     """Shape (n, m), without dropout."""
     active = np.maximum(z @ weights["hidden"] + weights["hidden_offset"], 0.0)
     return sigmoid(active @ weights["out"] + weights["out_offset"])
@@ -68,25 +69,27 @@ def quality(weights: Weights, z: Reals) -> Reals:
 
 def _fit_one(z: Reals, scores: Reals, settings: NetSettings) -> tuple[Weights, int]:
     out = held_out_mask(len(z), share=settings.held_out, seed=settings.seed)
-    values, known = observed(scores)
+    narrow, values, known = (each.astype(np.float32) for each in (z, *observed(scores)))  # as the steps are
     drops = np.random.default_rng([settings.seed, 1])
 
     def gradient(at: Weights, rows: Rows) -> Weights:
-        kept = (drops.random((len(rows), settings.width)) >= settings.dropout) / (1.0 - settings.dropout)
-        return net_gradient(at, z[rows], values[rows], known[rows], kept=kept)
+        kept = kept_units(drops, len(rows), settings.width, dropout=settings.dropout)
+        return net_gradient(at, narrow[rows], values[rows], known[rows], kept=kept)
 
     found, _, epochs = walk(
         _start(z.shape[1], scores[~out], settings),
         np.flatnonzero(~out),
         gradient=gradient,
-        judge=lambda at: log_loss(quality(at, z[out]), scores[out]),
+        judge=lambda at: log_loss(quality(at, narrow[out]), scores[out]),
         settings=settings.adam,
         seed=settings.seed,
     )
     return found, epochs
 
 
-def net_gradient(at: Weights, z: Reals, values: Reals, known: Reals, *, kept: Reals) -> Weights:
+def net_gradient(
+    at: Weights, z: NDArray[Any], values: NDArray[Any], known: NDArray[Any], *, kept: NDArray[Any]
+) -> Weights:
     """Of the cross-entropy per row, summed over arms; ``kept`` scales each hidden unit, 0 drops it."""
     active = np.maximum(z @ at["hidden"] + at["hidden_offset"], 0.0) * kept
     pull = known * (sigmoid(active @ at["out"] + at["out_offset"]) - values) / len(z)

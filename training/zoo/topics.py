@@ -32,7 +32,9 @@ def fit(task: FitTask) -> Learned:
         start = _fit(features[~out], labels[~out], len(names), penalty, start)
         losses.append(cross_entropy(features[out], labels[out], start))
         hits.append(float((_log_odds(features[out], start).argmax(axis=1) == labels[out]).mean()))
-    penalty = choose_strongest(losses, penalties)
+        if losses[-1] > min(losses):
+            break  # milder ones are worse still, and take the longest
+    penalty = choose_strongest(losses, penalties[: len(losses)])
     found = _fit(features, labels, len(names), penalty, start)
     means = shrunk_means(task.inputs.scores, labels, len(names))
     hit = hits[penalties.index(penalty)]
@@ -64,14 +66,20 @@ def _log_odds(features: Reals, weights: Reals) -> Reals:
 def _fit(features: Reals, labels: NDArray[np.intp], k: int, penalty: float, start: Reals | None) -> Reals:
     """The minimum of the sum of −log p + ½·penalty·‖W‖², intercepts free; shape (d + 1, k)."""
     n, d = features.shape
-    own = np.arange(n), labels
+    own, narrow = (np.arange(n), labels), features.astype(np.float32)
 
     def objective(at: Reals) -> tuple[float, Reals]:
+        # Products and exponentials in float32: where there are many labels they are all the time that a fit takes.
         weights = at.reshape(d + 1, k)
-        missed = softmax(_log_odds(features, weights))
-        loss = -np.log(np.maximum(missed[own], 1e-300)).sum()
+        log_odds = narrow @ weights[:-1].astype(np.float32) + weights[-1].astype(np.float32)
+        log_odds -= log_odds.max(axis=1, keepdims=True)
+        right = log_odds[own].astype(np.float64)
+        missed = np.exp(log_odds, out=log_odds)
+        sums = missed.sum(axis=1, keepdims=True)
+        loss = (np.log(sums[:, 0].astype(np.float64)) - right).sum()
+        missed /= sums
         missed[own] -= 1.0
-        slope = np.vstack([features.T @ missed + penalty * weights[:-1], missed.sum(axis=0)])
+        slope = np.vstack([narrow.T @ missed + penalty * weights[:-1], missed.sum(axis=0)])
         return float(loss + 0.5 * penalty * (weights[:-1] ** 2).sum()), slope.ravel()
 
     begin = np.zeros((d + 1, k)) if start is None else start

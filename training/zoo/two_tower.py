@@ -7,6 +7,7 @@ with the error for an arm left out as its doubt. Left out: a deep arm tower; a p
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from policies.descriptors import ArmDescriptor, describe
 from policies.zoo.sigmoid import sigmoid
 from policies.zoo.two_tower import TwoTowerModel
-from training.zoo.adam import AdamSettings, Rows, Weights, walk
+from training.zoo.adam import AdamSettings, Rows, Weights, kept_units, walk
 from training.zoo.descriptors import fit_arm_features, fit_strength_prior
 from training.zoo.likelihood import held_out_mask, log_loss, mean_log_odds, observed, unit_basis
 from training.zoo.task import FitTask, Learned
@@ -80,19 +81,20 @@ def fit_towers(
 
 def _descend(z: Reals, scores: Reals, phi: Reals, settings: TowerSettings) -> tuple[Weights, int]:
     out = held_out_mask(len(z), share=settings.held_out, seed=settings.seed)
-    values, known = observed(scores)
+    narrow, values, known = (each.astype(np.float32) for each in (z, *observed(scores)))  # as the steps are
+    traits = phi.astype(np.float32)
     drops = np.random.default_rng([settings.seed, 1])
 
     def gradient(at: Weights, rows: Rows) -> Weights:
-        kept = (drops.random((len(rows), settings.width)) >= settings.query_dropout) / (1.0 - settings.query_dropout)
-        own = (drops.random((scores.shape[1], 1)) >= settings.arm_dropout).astype(np.float64)
-        return tower_gradient(at, z[rows], values[rows], known[rows], phi=phi, kept=kept, own=own)
+        kept = kept_units(drops, len(rows), settings.width, dropout=settings.query_dropout)
+        own = (drops.random((scores.shape[1], 1)) >= settings.arm_dropout).astype(np.float32)
+        return tower_gradient(at, narrow[rows], values[rows], known[rows], phi=traits, kept=kept, own=own)
 
     found, _, epochs = walk(
         _start(z.shape[1], scores[~out], phi, settings),
         np.flatnonzero(~out),
         gradient=gradient,
-        judge=lambda at: log_loss(_quality(at, z[out], phi), scores[out]),
+        judge=lambda at: log_loss(_quality(at, narrow[out], traits), scores[out]),
         settings=settings.adam,
         seed=settings.seed,
     )
@@ -100,7 +102,14 @@ def _descend(z: Reals, scores: Reals, phi: Reals, settings: TowerSettings) -> tu
 
 
 def tower_gradient(
-    at: Weights, z: Reals, values: Reals, known: Reals, *, phi: Reals, kept: Reals, own: Reals
+    at: Weights,
+    z: NDArray[Any],
+    values: NDArray[Any],
+    known: NDArray[Any],
+    *,
+    phi: NDArray[Any],
+    kept: NDArray[Any],
+    own: NDArray[Any],
 ) -> Weights:
     """Of the cross-entropy per row, summed over arms; ``kept`` scales the query's vector, ``own`` (m, 1) each arm's."""
     hidden = np.tanh(z @ at["query"] + at["query_offset"])
@@ -119,7 +128,7 @@ def tower_gradient(
     }
 
 
-def _quality(at: Weights, z: Reals, phi: Reals) -> Reals:
+def _quality(at: Weights, z: NDArray[Any], phi: NDArray[Any]) -> Reals:
     hidden = np.tanh(z @ at["query"] + at["query_offset"])
     arm = phi @ at["tower"] + at["own"]
     return sigmoid(hidden @ arm.T + at["strength"] - z @ at["difficulty"])
