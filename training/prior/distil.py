@@ -1,8 +1,8 @@
 """Distils the teachers into what serves: one ridge on landmark features for quality, tokens and USD.
 
 The targets are the teachers' held-out predictions of the training rows, so that the student learns what the teacher
-knows of queries it has not seen, and not what it remembers; between those rows it may listen to the teacher on mixtures
-of them. Left out: a deployment's own unlabelled queries.
+knows of queries it has not seen, and not what it remembers. Left out: mixtures of training queries, and unlabelled ones
+of a deployment.
 """
 
 from dataclasses import dataclass, field, replace

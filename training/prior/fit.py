@@ -8,14 +8,11 @@ import numpy as np
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.known import USD_PER_TOKEN_OF_PRICE
 from training.inputs import Inputs, Reals
-from training.prior.between import Mixtures, between
 from training.prior.distil import DistilSettings, Lessons, distil
 from training.prior.members import members_for
 from training.prior.spending import SpendingTeacher, fit_spending
 from training.prior.teacher import Progress, Teacher, fit_teacher
 from training.zoo.task import FitTask
-
-MIXED_PER_ROW, MOST_MIXED = 2, 20_000  # unasked queries that the student hears its teacher on
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +38,6 @@ class TeacherOfAll:
         tokens = self.tokens.held_out
         recorded = None if self.usd is None else self.usd.held_out
         return Lessons(self.quality.held_out, tokens, self.usd_of(self.task.inputs, tokens, recorded))
-
-    def unseen(self, mixtures: Mixtures) -> Lessons:
-        """What is to be said of mixtures of training queries by whoever saw neither of the two."""
-        held_out = self.lessons()
-        tokens, recorded = mixtures.mixed(held_out.tokens), mixtures.mixed(held_out.usd)
-        quality = self.quality.unseen_quality(mixtures.inputs, self.quality.folds[mixtures.first])
-        return Lessons(quality, tokens, self.usd_of(mixtures.inputs, tokens, recorded))
 
     def predict(self, inputs: Inputs) -> Lessons:
         """Predictions of new queries."""
@@ -95,7 +85,7 @@ def _fit(
     usd = fit_spending(inputs, np.maximum(inputs.usd, 1e-9), seed=task.seed) if unpriced else None
     progress("fitting the cost model", 1, 1)
     teacher = TeacherOfAll(quality, tokens, usd, task)
-    more = _unlabelled(task, teacher)
+    more = _in_other_words(task, teacher)
     exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds, more=more)
     arms = [arm.name for arm in task.arms]
     policy = DefaultPolicy.from_tensors(exact.to_tensors(), arms=arms, encoder_id=task.encoder_id)
@@ -103,12 +93,8 @@ def _fit(
     return DefaultFit(policy, teacher, facts)
 
 
-def _unlabelled(task: FitTask, teacher: TeacherOfAll) -> tuple[Inputs, Lessons]:
-    """Queries without outcomes: mixtures of training ones, and those in other words, which say what they said."""
-    n_mixed = min(MIXED_PER_ROW * len(task.inputs), MOST_MIXED)
-    mixtures = between(task.inputs, teacher.quality.folds, n_mixed, seed=task.seed)
-    taught = teacher.unseen(mixtures)
+def _in_other_words(task: FitTask, teacher: TeacherOfAll) -> tuple[Inputs, Lessons] | None:
+    """The training queries that were reworded, which have no outcomes but still ask what they asked."""
     if task.reworded is None:
-        return mixtures.inputs, taught
-    same = teacher.lessons().rows(task.reworded.rows)
-    return mixtures.inputs.beside(task.reworded.inputs(task.inputs)), taught.beside(same)
+        return None
+    return task.reworded.inputs(task.inputs), teacher.lessons().rows(task.reworded.rows)

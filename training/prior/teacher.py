@@ -12,7 +12,7 @@ import numpy as np
 
 from training.inputs import Inputs, Reals
 from training.prior.contrasts import Contrasts, fit_contrasts
-from training.prior.folds import Integers, content_folds
+from training.prior.folds import content_folds
 from training.prior.members import Judge, Member, fit_member
 from training.zoo.task import FitTask
 
@@ -30,16 +30,12 @@ class Teacher:
     Attributes:
         members: Fits of each member, one per fold.
         weights: Of each member, sum 1.
-        folds: Of each training row, shape (n,).
-        parts: The fold that each of a member's fits had not seen.
         held_out: Calibrated predictions of the training rows, each by members that had not seen it, shape (n, m).
     """
 
     members: tuple[tuple[Judge, ...], ...]
     weights: Reals
     contrasts: Contrasts
-    folds: Integers
-    parts: tuple[int, ...]
     held_out: Reals
     facts: dict[str, Any]
 
@@ -49,18 +45,6 @@ class Teacher:
         for weight, fits in zip(self.weights, self.members, strict=True):
             for fit in fits:
                 blend += weight / len(fits) * fit.quality(inputs.embeddings, inputs.lexical)
-        return self.contrasts(blend)
-
-    def unseen_quality(self, inputs: Inputs, folds: Integers) -> Reals:
-        """Expected scores, shape (n, m), each query's by the fits that had not seen its fold, ``folds`` (n,)."""
-        blend = np.tile(self.contrasts.means, (len(inputs), 1))
-        for place, fold in enumerate(self.parts):
-            rows = folds == fold
-            embeddings, lexical = inputs.embeddings[rows], inputs.lexical[rows]
-            blend[rows] = sum(
-                weight * fits[place].quality(embeddings, lexical)
-                for weight, fits in zip(self.weights, self.members, strict=True)
-            )
         return self.contrasts(blend)
 
 
@@ -92,7 +76,7 @@ def fit_teacher(
         "n_folds": len(parts),
     }
     members = tuple(tuple(fit.model for fit in learned[name]) for name in names)
-    return Teacher(members, weights, contrasts, folds, tuple(parts), contrasts(blended), facts)
+    return Teacher(members, weights, contrasts, contrasts(blended), facts)
 
 
 def contrast_weights(held_out: Reals, scores: Reals) -> Reals:

@@ -1,6 +1,9 @@
-"""Fits the hidden units of what serves: a small net that reproduces the teachers, of which only the layer is kept."""
+"""Fits the hidden units of what serves: small nets that reproduce the teachers, of which only the layers are kept.
 
-from dataclasses import dataclass, field
+Several narrow nets rather than a wide one: what each gets wrong by its start and its held-out rows averages out.
+"""
+
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,18 +21,20 @@ class UnitSettings:
     """What the fit depends on besides its data.
 
     Attributes:
-        width: Units.
-        dropout: Share of them left out in a step.
+        width: Units of each net.
+        n_nets: Nets, each with its own start and its own held-out rows.
+        dropout: Share of units left out in a step.
     """
 
-    width: int = 256
-    dropout: float = 0.1
+    width: int = 96
+    n_nets: int = 4
+    dropout: float = 0.2
     adam: AdamSettings = field(default_factory=lambda: AdamSettings(rate=3e-3, decay=0.01, n_epochs=30))
     seed: int = 0
 
 
 def fit_units(inputs: Reals, targets: Reals, settings: UnitSettings) -> tuple[Reals, Reals]:
-    """Weights (d, width) and offsets (width,) of units that a line reads ``targets`` (n, k) from.
+    """Weights (d, u) and offsets (u,) of u = n_nets · width units that a line reads ``targets`` (n, k) from.
 
     The units are scaled so that together they vary as one feature of variance 1: a ridge beside other features then
     treats them alike.
@@ -39,16 +44,24 @@ def fit_units(inputs: Reals, targets: Reals, settings: UnitSettings) -> tuple[Re
         targets: As ``standardised`` gives them.
     """
     narrow, goals = inputs.astype(np.float32), targets.astype(np.float32)  # as the steps are
+    seeds = [settings.seed * 1009 + net for net in range(settings.n_nets)]
+    nets = [_fit_one(narrow, goals, replace(settings, seed=seed)) for seed in seeds]
+    share = settings.n_nets**-0.5
+    return np.hstack([hidden for hidden, _ in nets]) * share, np.concatenate([offset for _, offset in nets]) * share
+
+
+def _fit_one(inputs: NDArray[Any], targets: NDArray[Any], settings: UnitSettings) -> tuple[Reals, Reals]:
+    """One net's weights and offsets, scaled so that together its units vary as one feature of variance 1."""
     rng, drops = np.random.default_rng(settings.seed), np.random.default_rng([settings.seed, 1])
     out = rng.random(len(inputs)) < _HELD_OUT
     start = _start(inputs.shape[1], targets.shape[1], settings, rng)
 
     def gradient(at: Weights, rows: Rows) -> Weights:
         kept = kept_units(drops, len(rows), settings.width, dropout=settings.dropout)
-        return unit_gradient(at, narrow[rows], goals[rows], kept=kept)
+        return unit_gradient(at, inputs[rows], targets[rows], kept=kept)
 
     def judge(at: Weights) -> float:
-        return float(((_read(at, narrow[out]) - goals[out]) ** 2).mean()) if out.any() else 0.0
+        return float(((_read(at, inputs[out]) - targets[out]) ** 2).mean()) if out.any() else 0.0
 
     rows = np.flatnonzero(~out)
     found, _, _ = walk(start, rows, gradient=gradient, judge=judge, settings=settings.adam, seed=settings.seed)

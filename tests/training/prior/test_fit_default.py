@@ -16,13 +16,12 @@ from policies.zoo.default import DefaultPolicy
 from training.contender import Sample
 from training.inputs import Inputs, make_inputs
 from training.offline import contexts_of
-from training.prior.between import between
 from training.prior.contender import default, reloaded
 from training.prior.distil import between_cells_sd
 from training.prior.fit import DefaultFit, fit_default
 from training.prior.folds import content_folds
 from training.prior.spending import fit_spending
-from training.prior.teacher import contrast_weights, fit_teacher
+from training.prior.teacher import contrast_weights
 from training.zoo.contenders import task_of
 from training.zoo.save import artifact_of
 
@@ -154,47 +153,6 @@ def test_offsets_expect_the_spread_between_cells_and_no_more() -> None:
     found = between_cells_sd(cell.astype(np.int32), residual, np.full(2, 0.4))
     assert found[0] == pytest.approx(spread.std(), abs=0.03)
     assert found[1] < 0.02
-
-
-def test_unasked_queries_lie_between_similar_ones_and_claim_no_outcome(sample: Sample) -> None:
-    folds = np.arange(len(sample)) % 5
-    mixtures = between(sample.inputs, folds, 50, seed=2)
-    mixed = mixtures.inputs
-    assert np.linalg.norm(mixed.embeddings, axis=1) == pytest.approx(np.ones(50), abs=1e-5)
-    assert np.isnan(mixed.scores).all()
-    closeness = (mixed.embeddings @ sample.inputs.embeddings.T).max(axis=1)
-    assert closeness.min() > 0.9  # each is near one of its two parents
-    assert (mixed.embeddings == between(sample.inputs, folds, 50, seed=2).inputs.embeddings).all()
-    assert (folds[mixtures.first] == folds[mixtures.second]).all()
-    assert (mixtures.first != mixtures.second).all()
-
-
-def test_a_query_alone_in_its_fold_is_mixed_with_itself(sample: Sample) -> None:
-    mixtures = between(sample.inputs, np.arange(len(sample)), 20, seed=2)
-    assert (mixtures.first == mixtures.second).all()
-    assert mixtures.inputs.embeddings == pytest.approx(sample.inputs.embeddings[mixtures.first], abs=1e-6)
-
-
-def test_a_mixture_is_judged_by_members_that_saw_neither_of_the_two(sample: Sample, encoder: Any) -> None:
-    """Scores of one fold are turned over: what is said of mixtures within that fold may not follow."""
-    task = task_of(sample, encoder_id=encoder.encoder_id, seed=0)
-    teacher = fit_teacher(task, names=("knn",))
-    mixtures = between(task.inputs, teacher.folds, 200, seed=0)
-    of_first = teacher.folds[mixtures.first] == 0
-    scores = np.where((teacher.folds == 0)[:, None], 1.0 - task.inputs.scores, task.inputs.scores)
-    turned = fit_teacher(replace(task, inputs=replace(task.inputs, scores=scores)), names=("knn",))
-    plain, other = (
-        fits.members[0][0].quality(mixtures.inputs.embeddings[of_first], mixtures.inputs.lexical[of_first])
-        for fits in (teacher, turned)
-    )
-    assert of_first.any()
-    assert (plain == other).all()
-    said = teacher.unseen_quality(mixtures.inputs, teacher.folds[mixtures.first])[of_first]
-    assert said == pytest.approx(
-        teacher.contrasts(
-            teacher.members[0][0].quality(mixtures.inputs.embeddings[of_first], mixtures.inputs.lexical[of_first])
-        )
-    )
 
 
 def test_members_are_weighed_by_what_sets_arms_apart() -> None:
