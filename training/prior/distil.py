@@ -18,7 +18,7 @@ from policies.zoo.offsets import Offsets
 from policies.zoo.quality import Levels
 from policies.zoo.tokens import TokenModel
 from training.inputs import Inputs, Reals
-from training.landmarks import fit_map, k_means, whitener
+from training.landmarks import fit_map, half_distances, k_means, whitener
 from training.linear import ridge_path
 from training.prior.units import UnitSettings, fit_units, standardised
 from training.zoo.guard import metric_and_bounds
@@ -213,8 +213,7 @@ def _offsets(
 ) -> Offsets:
     """Nothing seen; how far cells may differ is what the held-out residuals show beyond their noise."""
     centres = k_means(basis.landmarks, max(1, min(settings.n_cells, basis.n_landmarks // 4)), seed=seed)
-    apart = (centres**2).sum(axis=1) - 2.0 * basis.landmarks @ centres.T
-    cells = apart.argmin(axis=1).astype(np.int32)
+    cells = half_distances(basis.landmarks, centres).argmin(axis=1).astype(np.int32)
     return Offsets.fresh(cells, prior_sd=between_cells_sd(cells[nearest], residual, noise_sd), noise_sd=noise_sd)
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from policies.zoo.cluster import ClusterModel
 from training.inputs import Reals
-from training.landmarks import k_means
+from training.landmarks import half_distances, k_means
 from training.zoo.basis import principal_directions
 from training.zoo.task import FitTask, Learned, folds_of
 
@@ -63,5 +63,5 @@ def _held_out_losses(points: Reals, scores: Reals, size: int, *, folds: NDArray[
 
 
 def _nearest(points: Reals, centres: Reals) -> NDArray[np.intp]:
-    nearest: NDArray[np.intp] = ((centres**2).sum(axis=1) - 2.0 * (points @ centres.T)).argmin(axis=1)
+    nearest: NDArray[np.intp] = half_distances(points, centres).argmin(axis=1)
     return nearest

@@ -92,11 +92,12 @@ def _planted(features: Reals, scores: Reals, starts: Reals, *, seed: int) -> lis
 
     parameters, begin = _PARAMETERS | {"seed": seed}, np.broadcast_to(starts, scores.shape)
     boosters: list[Any] = []
-    binned = lightgbm.Dataset(features, label=scores[:, 0], params=parameters)
+    binned: Any = None
     for column in range(scores.shape[1]):
-        data = binned if not column else lightgbm.Dataset(features, reference=binned, params=parameters)
-        data.set_label(scores[:, column]).set_init_score(np.ascontiguousarray(begin[:, column]))
+        label, start = scores[:, column], np.ascontiguousarray(begin[:, column])
+        data = lightgbm.Dataset(features, label=label, init_score=start, reference=binned, params=parameters)
         boosters.append(lightgbm.Booster(parameters, data.construct()))
+        binned = data
     return boosters
 
 
