@@ -1,6 +1,7 @@
 """What a decision costs once the embedding is there: single calls of `score`, by policies of the size that serves.
 
-Weights are random, which changes no time: 512 landmarks, 256 hidden units, embeddings of 384 numbers, one thread.
+Weights are random, which changes no time: 512 landmarks, 512 hidden units, heads of 14 topics and of two members of the
+teacher for each arm, embeddings of 384 numbers, one thread.
 `python -m bench.scoring` prints the figures as JSON; the benchmark runs it by itself on the gateway's core.
 """
 
@@ -32,7 +33,8 @@ from policies.zoo.ridge import LinearWeights
 from policies.zoo.tokens import TokenModel
 
 ARMS = (8, 100)
-_DIM, _DIRECTIONS, _LANDMARKS, _UNITS, _LEXICAL = 384, 128, 512, 256, len(FEATURE_NAMES)
+_DIM, _DIRECTIONS, _LANDMARKS, _UNITS, _LEXICAL = 384, 128, 512, 512, len(FEATURE_NAMES)
+_TOPICS = 14
 _QUERIES = 200
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -83,7 +85,7 @@ def priced_arms(n: int) -> list[ArmFacts]:
 def default_policy(arms: Sequence[ArmFacts]) -> DefaultPolicy:
     """A `default` of full size with random weights."""
     rng, m = np.random.default_rng(0), len(arms)
-    zeros, ones = np.zeros(_LEXICAL), np.ones(_LEXICAL)
+    zeros, ones, heads = np.zeros(_LEXICAL), np.ones(_LEXICAL), _TOPICS + 2 * m
     basis = LandmarkBasis(
         centre=rng.normal(scale=0.01, size=_DIM),
         projection=np.linalg.qr(rng.normal(size=(_DIM, _DIRECTIONS)))[0],
@@ -92,7 +94,9 @@ def default_policy(arms: Sequence[ArmFacts]) -> DefaultPolicy:
         lexical_sd=ones,
         hidden=rng.normal(scale=0.1, size=(_DIRECTIONS + _LEXICAL, _UNITS)),
         hidden_offset=np.zeros(_UNITS),
-        numbers=np.array([2.0, 0.05, 8.0]),
+        head=rng.normal(scale=0.1, size=(_DIRECTIONS + _LEXICAL + _UNITS, heads)),
+        head_offset=np.zeros(heads),
+        numbers=np.array([2.0, 0.05, 8.0, _TOPICS]),
         metric=np.ones(_DIRECTIONS + 1),
     )
     d = basis.n_outputs

@@ -1,9 +1,11 @@
-"""Features on which a line can be as curved as the teacher: closeness to landmarks, lexical ones, and hidden units.
+"""Features on which a line can be as curved as the teacher: closeness to landmarks, lexical ones, units and heads.
 
 An embedding is projected to at most 128 directions and compared with landmarks by an RBF kernel, so that ridge on these
 features is kernel ridge regression with Nyström landmarks (Williams and Seeger, 2001); far from all of them it says
 nothing. A layer of rectified units on the same directions and the lexical features carries what is no matter of
-neighbourhood. The landmarks also tell how far a query is from everything known, and in which cell of queries it lies.
+neighbourhood. Heads are probabilities read off the units and their inputs: those of topics, which sum to 1, then single
+ones; through them members of the teacher serve as they are. The landmarks also tell how far a query is from everything
+known, and in which cell of queries it lies.
 """
 
 from dataclasses import dataclass, field
@@ -17,8 +19,10 @@ from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats, Tensors, check_shapes
 from policies.zoo.guard import measured
 
+_SURE = 500.0
 _PARTS = (
-    "centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "numbers", "metric",
+    "centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "head", "head_offset",
+    "numbers", "metric",
 )  # fmt: skip
 
 
@@ -27,7 +31,7 @@ class Look:
     """n queries seen from the landmarks.
 
     Attributes:
-        features: Kernel values, then lexical features, then hidden units, shape (n, n_outputs).
+        features: Kernel values, then lexical features, then hidden units, then heads, shape (n, n_outputs).
         distance: To the nearest landmark, by the basis' metric, shape (n,).
         nearest: Index of that landmark, shape (n,).
     """
@@ -39,7 +43,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class LandmarkBasis:
-    """Embedding (dim,) and lexical features (n_lexical,) -> n_landmarks + n_lexical + width numbers, in float64.
+    """Embedding (dim,) and lexical features (n_lexical,) -> n_landmarks + n_lexical + width + g numbers, in float64.
 
     Attributes:
         centre: Mean training embedding, shape (dim,).
@@ -48,8 +52,10 @@ class LandmarkBasis:
         lexical_mean / lexical_sd: Of the training queries, shape (n_lexical,).
         hidden / hidden_offset: Of max(0, zH + h) with z the directions × their scale beside the lexical features in
             standard deviations, shapes (k + n_lexical, width) and (width,).
+        head / head_offset: Log-odds of g heads, linear in z and then the units, shapes (k + n_lexical + width, g) and
+            (g,).
         numbers: γ of the kernel exp(−γ·distance²); output of a lexical feature one standard deviation off; scale of the
-            directions in z; shape (3,).
+            directions in z; how many heads, the first ones, are chances of topics, which sum to 1; shape (4,).
         metric: As a ``Guard`` has it, shape (k + 1,).
     """
 
@@ -60,6 +66,8 @@ class LandmarkBasis:
     lexical_sd: Reals
     hidden: Reals
     hidden_offset: Reals
+    head: Reals
+    head_offset: Reals
     numbers: Reals
     metric: Reals
     squares: Reals = field(init=False)  # of the landmarks; read for every query
@@ -77,8 +85,23 @@ class LandmarkBasis:
         return int(self.landmarks.shape[0])
 
     @property
+    def n_inputs(self) -> int:
+        """Length of z."""
+        return int(self.projection.shape[1] + self.lexical_mean.shape[0])
+
+    @property
     def n_outputs(self) -> int:
-        return int(self.landmarks.shape[0] + self.lexical_mean.shape[0] + self.hidden_offset.shape[0])
+        return int(
+            self.landmarks.shape[0]
+            + self.lexical_mean.shape[0]
+            + self.hidden_offset.shape[0]
+            + self.head_offset.shape[0]
+        )
+
+    @property
+    def n_topics(self) -> int:
+        """Heads that are chances of topics."""
+        return int(self.numbers[3])
 
     def __call__(self, embeddings: Floats, lexical: Floats) -> Reals:
         """Outputs of n queries, shape (n, n_outputs)."""
@@ -100,19 +123,24 @@ class LandmarkBasis:
         features = np.empty((len(squared), self.n_outputs))
         m, k = self.n_landmarks, projected.shape[1]
         lexical_end = m + self.lexical_mean.shape[0]
-        gamma, weight, scale = self.numbers
+        gamma, weight, scale, _ = self.numbers
         squared *= -gamma
         np.exp(squared, out=features[:, :m])
         inputs = self.net_inputs(projected, lexical, scale=scale)
         np.multiply(inputs[:, k:], weight, out=features[:, m:lexical_end])
-        units = features[:, lexical_end:]
+        units_end = lexical_end + self.hidden_offset.shape[0]
+        units, heads = features[:, lexical_end:units_end], features[:, units_end:]
         np.matmul(inputs, self.hidden, out=units)
         units += self.hidden_offset
         np.maximum(units, 0.0, out=units)
+        np.matmul(inputs, self.head[: inputs.shape[1]], out=heads)
+        heads += units @ self.head[inputs.shape[1] :]
+        heads += self.head_offset
+        to_chances(heads, n_topics=self.n_topics)
         return Look(features, distance, nearest)
 
     def net_inputs(self, projected: Reals, lexical: Floats, *, scale: float) -> Reals:
-        """z of the hidden units, shape (n, k + n_lexical), of projected embeddings (n, k)."""
+        """z of hidden units and heads, shape (n, k + n_lexical), of projected embeddings (n, k)."""
         k = projected.shape[1]
         inputs = np.empty((len(projected), k + self.lexical_mean.shape[0]))
         np.multiply(projected, scale, out=inputs[:, :k])
@@ -142,22 +170,41 @@ class LandmarkBasis:
             "lexical_sd": (n_lexical,),
             "hidden": (k + n_lexical, basis.hidden_offset.size),
             "hidden_offset": (basis.hidden_offset.size,),
-            "numbers": (3,),
+            "head": (k + n_lexical + basis.hidden_offset.size, basis.head_offset.size),
+            "head_offset": (basis.head_offset.size,),
+            "numbers": (4,),
             "metric": (k + 1,),
         }
         check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
         if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
             raise ValueError(f"{prefix}.numbers and {prefix}.lexical_sd must hold positive scales")
+        if not 0 <= basis.n_topics <= basis.head_offset.size:
+            raise ValueError(f"{prefix}.numbers must not name more topics than {prefix}.head has columns")
         if not (basis.metric >= 0).all():
             raise ValueError(f"{prefix}.metric must hold no negative weight")
         return basis
 
     @classmethod
     def example(cls, *, dim: int) -> "LandmarkBasis":
-        """Six random landmarks in two directions, three hidden units."""
+        """Six random landmarks in two directions, three hidden units, two topics and one more head."""
         rng, n_lexical = np.random.default_rng(6), len(FEATURE_NAMES)
         landmarks = rng.normal(scale=0.3, size=(6, 2))
         zeros, ones = np.zeros(n_lexical), np.ones(n_lexical)
         hidden = rng.normal(scale=0.1, size=(2 + n_lexical, 3))
-        numbers = np.array([2.0, 0.05, 1.0])
-        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, np.zeros(3), numbers, np.ones(3))
+        head = rng.normal(scale=0.1, size=(2 + n_lexical + 3, 3))
+        numbers, none = np.array([2.0, 0.05, 1.0, 2.0]), np.zeros(3)
+        return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, none, head, none, numbers, np.ones(3))
+
+
+def to_chances(log_odds: Reals, *, n_topics: int) -> None:
+    """Heads from their log-odds in place, shape (..., g): softmax over the first ``n_topics``, logistic of the rest.
+
+    Cut at ±500, where nothing overflows and every chance is 0 or 1 to the last bit anyway.
+    """
+    np.minimum(log_odds, _SURE, out=log_odds)
+    np.maximum(log_odds, -_SURE, out=log_odds)
+    odds = np.exp(log_odds, out=log_odds)
+    topics, single = odds[..., :n_topics], odds[..., n_topics:]
+    if n_topics:
+        topics /= np.add.reduce(topics, axis=-1, keepdims=True)
+    single /= single + 1.0

@@ -11,7 +11,7 @@ import numpy as np
 from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats
 from policies.zoo.guard import Guard
-from policies.zoo.landmark_basis import LandmarkBasis
+from policies.zoo.landmark_basis import LandmarkBasis, to_chances
 from policies.zoo.offsets import Offsets
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import Roster
@@ -21,12 +21,12 @@ from policies.zoo.tokens import TokenModel
 class Glance:
     """One query seen from the landmarks, as `LandmarkBasis.look` sees many; its scratch is laid out for one product.
 
-    A scratch vector holds directions, lexical features in standard deviations, kernel values and hidden units; the
-    hidden layer reads its head, the policy's weights its tail.
+    A scratch vector holds directions, lexical features in standard deviations, hidden units, kernel values and heads;
+    units and heads read its front, the policy's weights its back.
     """
 
     def __init__(self, basis: LandmarkBasis) -> None:
-        gamma, self._lexical_weight, scale = (float(number) for number in basis.numbers)
+        gamma, self._lexical_weight, scale, _ = (float(number) for number in basis.numbers)
         self._minus_gamma = -gamma
         self._centre, self._to_directions = basis.centre, np.ascontiguousarray(basis.projection.T)
         self._minus_two_landmarks, self._squares = -2.0 * basis.landmarks, basis.squares
@@ -39,19 +39,25 @@ class Glance:
             basis.hidden_offset,
         )
         self._n_landmarks, self._k, self._z = basis.n_landmarks, k, k + n_lexical
-        self._kernel_end = self._z + basis.n_landmarks
-        self._size = self._kernel_end + len(basis.hidden_offset)
+        self._units_end = self._z + len(basis.hidden_offset)
+        self._kernel_end = self._units_end + basis.n_landmarks
+        self._size = self._kernel_end + len(basis.head_offset)
+        of_heads = np.concatenate([scales, np.ones(len(basis.hidden_offset))])[:, None] * basis.head
+        self._to_heads, self._head_offset = np.ascontiguousarray(of_heads.T), basis.head_offset
+        self._n_topics = basis.n_topics
 
     def weights(self, of_features: Reals) -> Reals:
         """``of_features`` (n_outputs, d), as a batch multiplies its features, in the scratch's order, shape (d, n)."""
-        kernel, lexical, units = np.split(of_features, [self._n_landmarks, self._n_landmarks + self._z - self._k])
-        return np.ascontiguousarray(np.concatenate([lexical * self._lexical_weight, kernel, units]).T)
+        lexical_end = self._n_landmarks + self._z - self._k
+        ends = [self._n_landmarks, lexical_end, lexical_end + self._units_end - self._z]
+        kernel, lexical, units, heads = np.split(of_features, ends)
+        return np.ascontiguousarray(np.concatenate([lexical * self._lexical_weight, units, kernel, heads]).T)
 
     def __call__(self, embedding: Floats, lexical: Floats) -> tuple[Reals, float, int]:
-        """The scratch's tail for `weights`, the distance to the nearest landmark, and its index."""
+        """The scratch's back for `weights`, the distance to the nearest landmark, and its index."""
         scratch = np.empty(self._size)
         directions, standard = scratch[: self._k], scratch[self._k : self._z]
-        kernel, units = scratch[self._z : self._kernel_end], scratch[self._kernel_end :]
+        units, kernel = scratch[self._z : self._units_end], scratch[self._units_end : self._kernel_end]
         centred = embedding - self._centre
         np.dot(self._to_directions, centred, out=directions)
         length = float(directions.dot(directions))
@@ -73,6 +79,11 @@ class Glance:
         np.dot(self._to_units, scratch[: self._z], out=units)
         units += self._unit_offset
         np.maximum(units, 0.0, out=units)
+        if len(self._head_offset):
+            heads = scratch[self._kernel_end :]
+            np.dot(self._to_heads, scratch[: self._units_end], out=heads)
+            heads += self._head_offset
+            to_chances(heads, n_topics=self._n_topics)
         return scratch[self._k :], distance, nearest
 
 

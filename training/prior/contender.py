@@ -10,8 +10,8 @@ from policies.artifact import Artifact
 from policies.policy import Policy
 from policies.zoo.default import DefaultPolicy
 from training.contender import Fitted, Forecast, Sample
-from training.prior.distil import Lessons
 from training.prior.fit import DefaultFit, TeacherOfAll, fit_default
+from training.prior.lessons import Lessons
 from training.zoo.contenders import FittedZoo, task_of
 from training.zoo.save import artifact_of
 

@@ -8,9 +8,11 @@ import numpy as np
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.known import USD_PER_TOKEN_OF_PRICE
 from training.inputs import Inputs, Reals
-from training.prior.distil import DistilSettings, Lessons, distil
+from training.prior.distil import distil
+from training.prior.lessons import Lessons
 from training.prior.members import members_for
 from training.prior.spending import SpendingTeacher, fit_spending
+from training.prior.student_basis import DistilSettings
 from training.prior.teacher import Progress, Teacher, fit_teacher
 from training.zoo.task import FitTask
 
@@ -37,7 +39,8 @@ class TeacherOfAll:
         """Held-out predictions of the training rows."""
         tokens = self.tokens.held_out
         recorded = None if self.usd is None else self.usd.held_out
-        return Lessons(self.quality.held_out, tokens, self.usd_of(self.task.inputs, tokens, recorded))
+        usd = self.usd_of(self.task.inputs, tokens, recorded)
+        return Lessons(self.quality.held_out, tokens, usd, rest=self.quality.rest)
 
     def predict(self, inputs: Inputs) -> Lessons:
         """Predictions of new queries."""
@@ -85,16 +88,9 @@ def _fit(
     usd = fit_spending(inputs, np.maximum(inputs.usd, 1e-9), seed=task.seed) if unpriced else None
     progress("fitting the cost model", 1, 1)
     teacher = TeacherOfAll(quality, tokens, usd, task)
-    more = _in_other_words(task, teacher)
-    exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds, more=more)
+    heads = quality.heads if quality.served else None
+    exact = distil(task, teacher.lessons(), settings=chosen, seconds=seconds, heads=heads)
     arms = [arm.name for arm in task.arms]
     policy = DefaultPolicy.from_tensors(exact.to_tensors(), arms=arms, encoder_id=task.encoder_id)
     facts = quality.facts | {"token_slopes": tokens.kept.tolist(), "n_landmarks": int(policy.offsets.cells.shape[0])}
     return DefaultFit(policy, teacher, facts)
-
-
-def _in_other_words(task: FitTask, teacher: TeacherOfAll) -> tuple[Inputs, Lessons] | None:
-    """The training queries that were reworded, which have no outcomes but still ask what they asked."""
-    if task.reworded is None:
-        return None
-    return task.reworded.inputs(task.inputs), teacher.lessons().rows(task.reworded.rows)

@@ -5,15 +5,17 @@ had not seen; the same fits together predict new queries.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from policies.zoo.landmark_basis import LandmarkBasis
 from training.inputs import Inputs, Reals
 from training.prior.contrasts import Contrasts, fit_contrasts
 from training.prior.folds import content_folds
-from training.prior.members import Judge, Member, fit_member
+from training.prior.heads import Heads, heads_for, served_as_they_are
+from training.prior.members import Member, fit_member
 from training.zoo.task import FitTask
 
 _EQUAL_ROWS = 500.0  # rows whose worth equal weights have against the fitted ones
@@ -28,24 +30,34 @@ class Teacher:
     more spread than the fits whose held-out rows set the slopes, and every contrast would be believed too much.
 
     Attributes:
-        members: Fits of each member, one per fold.
+        members: Fits of each member, one per fold, by name.
         weights: Of each member, sum 1.
         held_out: Calibrated predictions of the training rows, each by members that had not seen it, shape (n, m).
+        served: Members that serve as they are.
+        rest: What the others say of the training rows, along the calibrated contrasts and up to a constant, (n, m).
     """
 
-    members: tuple[tuple[Judge, ...], ...]
+    members: dict[str, tuple[Member, ...]]
     weights: Reals
     contrasts: Contrasts
     held_out: Reals
+    served: tuple[str, ...]
+    rest: Reals
     facts: dict[str, Any]
 
     def quality(self, inputs: Inputs) -> Reals:
         """Expected scores of new queries, shape (n, m)."""
         blend = np.zeros((len(inputs), len(self.contrasts.means)))
-        for weight, fits in zip(self.weights, self.members, strict=True):
+        for weight, fits in zip(self.weights, self.members.values(), strict=True):
             for fit in fits:
-                blend += weight / len(fits) * fit.quality(inputs.embeddings, inputs.lexical)
+                blend += weight / len(fits) * fit.model.quality(inputs.embeddings, inputs.lexical)
         return self.contrasts(blend)
+
+    def heads(self, basis: LandmarkBasis) -> Heads:
+        """The members that serve as they are, on the inputs of ``basis``; what they say is along the contrasts."""
+        weight = dict(zip(self.members, self.weights.tolist(), strict=True))
+        found = heads_for(basis, [(name, weight[name], self.members[name]) for name in self.served])
+        return replace(found, says=found.says @ self.contrasts.slopes)
 
 
 def fit_teacher(
@@ -75,8 +87,11 @@ def fit_teacher(
         "contrast_slopes": contrasts.kept.tolist(),
         "n_folds": len(parts),
     }
-    members = tuple(tuple(fit.model for fit in learned[name]) for name in names)
-    return Teacher(members, weights, contrasts, contrasts(blended), facts)
+    members = {name: tuple(learned[name]) for name in names}
+    served = served_as_they_are(names, weights)
+    others = np.array([name not in served for name in names])
+    rest = np.tensordot(weights * others, held_out, axes=1) @ contrasts.slopes
+    return Teacher(members, weights, contrasts, contrasts(blended), served, rest, facts)
 
 
 def contrast_weights(held_out: Reals, scores: Reals) -> Reals:

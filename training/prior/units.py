@@ -27,7 +27,7 @@ class UnitSettings:
     """
 
     width: int = 96
-    n_nets: int = 4
+    n_nets: int = 2
     dropout: float = 0.2
     adam: AdamSettings = field(default_factory=lambda: AdamSettings(rate=3e-3, decay=0.01, n_epochs=30))
     seed: int = 0

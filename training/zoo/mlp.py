@@ -40,7 +40,11 @@ class NetSettings:
 
 def fit(task: FitTask) -> Learned:
     """Fit ``mlp``: nets from several seeds, as one."""
-    settings = NetSettings(seed=task.seed)
+    return fit_with(task, NetSettings(seed=task.seed))
+
+
+def fit_with(task: FitTask, settings: NetSettings) -> Learned:
+    """The same with settings of one's own."""
     basis = unit_basis(task.inputs, n_dims=settings.n_components)
     z = basis(task.inputs.embeddings, task.inputs.lexical)
     weights, epochs = fit_nets(z, task.inputs.scores, settings)

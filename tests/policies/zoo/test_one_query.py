@@ -38,7 +38,9 @@ def made(*, n_base: int = M, **changed: object) -> DefaultPolicy:
         lexical_sd=rng.uniform(0.5, 2.0, size=N_LEXICAL),
         hidden=rng.normal(scale=0.2, size=(K + N_LEXICAL, WIDTH)),
         hidden_offset=rng.normal(size=WIDTH),
-        numbers=np.array([2.0, 0.07, 3.0]),
+        head=rng.normal(scale=0.3, size=(K + N_LEXICAL + WIDTH, 4 + M)),
+        head_offset=rng.normal(size=4 + M),
+        numbers=np.array([2.0, 0.07, 3.0, 4.0]),
         metric=rng.uniform(0.2, 3.0, size=K + 1),
     )
     d = basis.n_outputs
