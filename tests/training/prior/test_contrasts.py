@@ -18,6 +18,11 @@ def test_a_slope_is_shrunk_by_its_own_error() -> None:
     assert shrunk_slope(x, y) == pytest.approx(0.5 * (1 - error / 0.25))
 
 
+def test_no_contrast_is_believed_beyond_what_was_said() -> None:
+    x = np.random.default_rng(0).normal(size=200)
+    assert shrunk_slope(x, 1.7 * x) == 1.0
+
+
 @pytest.mark.parametrize(("predicted", "found"), [(np.ones(9), np.arange(9.0)), (np.arange(2.0), np.arange(2.0))])
 def test_what_cannot_be_judged_is_not_believed(predicted: np.ndarray, found: np.ndarray) -> None:
     assert shrunk_slope(predicted, found) == 0.0

@@ -17,6 +17,7 @@ from training.contender import Sample
 from training.inputs import Inputs, Reals
 from training.perturb import perturbations
 from training.prior.fit import fit_default
+from training.prior.lessons import Lessons, with_rewordings
 from training.prior.student_basis import _steadiness
 from training.rewordings import Reworded
 from training.zoo.contenders import task_of
@@ -100,3 +101,26 @@ def test_where_no_query_was_reworded_every_feature_is_left_alone() -> None:
     nothing = Reworded(np.zeros(0, np.intp), inputs.embeddings[:0], inputs.lexical[:0])
     arms = (Arm("a", "instant"), Arm("b", "instant"))
     assert (_steadiness(FitTask(inputs, arms, (None, None), reworded=nothing)) == 1.0).all()
+
+
+def test_what_heads_say_differently_of_a_rewording_is_to_be_undone() -> None:
+    inputs = made(np.random.default_rng(1).normal(size=(6, len(FEATURE_NAMES))))
+    rows = np.array([1, 4])
+    task = FitTask(
+        inputs,
+        (Arm("a", "instant"), Arm("b", "instant")),
+        (None, None),
+        reworded=Reworded(rows, inputs.embeddings[rows] + 1.0, inputs.lexical[rows]),
+    )
+    quality, ones = np.random.default_rng(2).uniform(size=(6, 2)), np.ones((6, 2))
+    lessons = Lessons(quality, ones, ones, rest=0.5 * quality)
+
+    def said(queries: Inputs) -> Reals:
+        return queries.embeddings[:, :2].astype(np.float64)
+
+    taught, heard = with_rewordings(task, lessons, said)
+    assert len(taught) == len(heard.to_learn) == 8
+    assert heard.to_learn[:6] == pytest.approx(0.5 * quality)
+    # With what the heads say, a rewording comes out as its original does.
+    assert heard.to_learn[6:] + said(taught)[6:] == pytest.approx((0.5 * quality + said(inputs))[rows], abs=1e-6)
+    assert with_rewordings(replace(task, reworded=None), lessons, said) == (inputs, lessons)
