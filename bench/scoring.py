@@ -1,7 +1,7 @@
 """What a decision costs once the embedding is there: single calls of `score`, by policies of the size that serves.
 
-Weights are random, which changes no time: 512 landmarks, 512 hidden units, heads of 14 topics and of two members of the
-teacher for each arm, embeddings of 384 numbers, one thread.
+Weights are random, which changes no time: 512 landmarks, 512 hidden units, heads of 14 topics and of three members of
+the teacher for each arm, embeddings of 384 numbers, one thread.
 `python -m bench.scoring` prints the figures as JSON; the benchmark runs it by itself on the gateway's core.
 """
 
@@ -85,7 +85,7 @@ def priced_arms(n: int) -> list[ArmFacts]:
 def default_policy(arms: Sequence[ArmFacts]) -> DefaultPolicy:
     """A `default` of full size with random weights."""
     rng, m = np.random.default_rng(0), len(arms)
-    zeros, ones, heads = np.zeros(_LEXICAL), np.ones(_LEXICAL), _TOPICS + 2 * m
+    zeros, ones, heads = np.zeros(_LEXICAL), np.ones(_LEXICAL), _TOPICS + 3 * m
     basis = LandmarkBasis(
         centre=rng.normal(scale=0.01, size=_DIM),
         projection=np.linalg.qr(rng.normal(size=(_DIM, _DIRECTIONS)))[0],

@@ -178,7 +178,7 @@ class LandmarkBasis:
         check_shapes({f"{prefix}.{part}": (getattr(basis, part).shape, wanted[part]) for part in _PARTS})
         if not (basis.numbers[0] > 0 and (basis.lexical_sd > 0).all()):
             raise ValueError(f"{prefix}.numbers and {prefix}.lexical_sd must hold positive scales")
-        if not 0 <= basis.n_topics <= basis.head_offset.size:
+        if basis.numbers[3] not in range(basis.head_offset.size + 1):
             raise ValueError(f"{prefix}.numbers must not name more topics than {prefix}.head has columns")
         if not (basis.metric >= 0).all():
             raise ValueError(f"{prefix}.metric must hold no negative weight")
@@ -199,7 +199,7 @@ class LandmarkBasis:
 def to_chances(log_odds: Reals, *, n_topics: int) -> None:
     """Heads from their log-odds in place, shape (..., g): softmax over the first ``n_topics``, logistic of the rest.
 
-    Cut at ±500, where nothing overflows and every chance is 0 or 1 to the last bit anyway.
+    Cut at ±500, which no fit comes near and where nothing overflows.
     """
     np.minimum(log_odds, _SURE, out=log_odds)
     np.maximum(log_odds, -_SURE, out=log_odds)

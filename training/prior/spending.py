@@ -45,7 +45,7 @@ class SpendingTeacher:
 
     Attributes:
         held_out: Of the training rows, each by a fit that had not seen it, shape (n, m), same unit as the amounts.
-        kept: How much of each arm's prediction its held-out rows bear out, 0..2, shape (m,).
+        kept: How much of each arm's prediction its held-out rows bear out, 0..1, shape (m,).
     """
 
     fitted: "_Fit"

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policies.features import FEATURE_NAMES
 from policies.tables import OutcomeTable
+from policies.zoo.basis import CLIP, Basis
 from policies.zoo.landmark_basis import LandmarkBasis, to_chances
 from policies.zoo.topics import TopicModel
 from training.contender import Sample
@@ -14,7 +16,7 @@ from training.inputs import Inputs, Reals, make_inputs
 from training.prior.distil import distil
 from training.prior.fit import fit_default
 from training.prior.folds import content_folds
-from training.prior.heads import Heads, heads_for, served_as_they_are
+from training.prior.heads import Heads, carried, heads_for, served_as_they_are
 from training.prior.members import TOPICS, Member, fit_member
 from training.prior.student_basis import DistilSettings, basis_of, map_of
 from training.zoo.contenders import task_of
@@ -91,12 +93,41 @@ def test_members_side_by_side_say_their_weighted_sum(task: FitTask, fits: dict[s
 def test_a_topic_that_a_fold_does_not_know_is_told_by_those_that_do(task: FitTask) -> None:
     basis = plain_basis(task.inputs)
     model, labels = TopicModel.example(n_arms=2, dim=basis.dim), ("a", "b", "c", "d")
-    fewer = replace(model, weights=model.weights[:, 1:], intercepts=model.intercepts[1:], means=model.means[1:])
+    # Log-odds are up to a constant per query, which two folds need not share.
+    weights, intercepts = model.weights[:, 1:] + 0.7, model.intercepts[1:] + 3.0
+    fewer = replace(model, weights=weights, intercepts=intercepts, means=model.means[1:])
     whole = Member(model, {}, labels)
     alone = heads_for(basis, [(TOPICS, 1.0, (whole,))])
     heads = heads_for(basis, [(TOPICS, 1.0, (Member(fewer, {}, labels[1:]), whole, whole))])
     assert heads.n_topics == 4
     assert said(basis, heads, task.inputs) == pytest.approx(said(basis, alone, task.inputs), abs=1e-9)
+
+
+def test_a_line_is_carried_over_with_its_centre_scales_and_weights() -> None:
+    rng, dim, k, n_lexical = np.random.default_rng(4), 12, 6, len(FEATURE_NAMES)
+    plain = LandmarkBasis.example(dim=dim)
+    basis = replace(
+        plain,
+        centre=rng.normal(size=dim),
+        projection=np.linalg.qr(rng.normal(size=(dim, k)))[0],
+        lexical_mean=rng.normal(size=n_lexical),
+        lexical_sd=rng.uniform(1.0, 2.0, size=n_lexical),
+        numbers=np.array([2.0, 0.05, 3.7, 0.0]),
+    )
+    own = Basis(
+        centre=basis.centre + basis.projection @ rng.normal(size=k),
+        projection=basis.projection @ rng.normal(size=(k, 4)),  # within what the other one keeps
+        lexical_mean=rng.normal(size=n_lexical),
+        lexical_sd=rng.uniform(1.0, 2.0, size=n_lexical),
+        lexical_weight=np.array([0.3]),
+    )
+    weights, offset = rng.normal(size=(own.n_outputs, 5)), rng.normal(size=5)
+    embeddings = rng.normal(size=(40, dim)).astype(np.float32)
+    lexical = rng.uniform(-0.5, 0.5, size=(40, n_lexical)).astype(np.float32)  # nothing is clipped
+    z = basis.net_inputs((embeddings - basis.centre) @ basis.projection, lexical, scale=3.7)
+    there, shift = carried(own, basis, weights, offset)
+    assert np.abs(z[:, k:]).max() < CLIP
+    assert z @ there + shift == pytest.approx(own(embeddings, lexical) @ weights + offset, abs=1e-9)
 
 
 def test_the_members_that_can_and_weigh_enough_are_served_topics_first() -> None:
@@ -141,8 +172,9 @@ def test_chances_of_extreme_log_odds_neither_overflow_nor_become_nothing() -> No
     assert chances == pytest.approx(np.array([[1.0, 0.0, 1.0, 0.0], [0.5, 0.5, 0.5, 1.0]]))
 
 
-def test_a_basis_refuses_more_topics_than_it_has_heads() -> None:
+@pytest.mark.parametrize("n_topics", [4.0, -1.0, 1.5, np.inf, np.nan])
+def test_a_basis_refuses_more_topics_than_it_has_heads(n_topics: float) -> None:
     tensors = LandmarkBasis.example(dim=4).tensors("basis")
-    numbers = tensors["basis.numbers"] + np.array([0, 0, 0, 9], np.float32)
+    numbers = np.array([2.0, 0.05, 1.0, n_topics], np.float32)
     with pytest.raises(ValueError, match=r"basis\.numbers must not name more topics than basis\.head has columns"):
         LandmarkBasis.from_tensors(tensors | {"basis.numbers": numbers}, "basis")
