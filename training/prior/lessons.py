@@ -59,5 +59,5 @@ def with_rewordings(task: FitTask, lessons: Lessons, said: Callable[[Inputs], Re
         return inputs, lessons
     rows, reworded = task.reworded.rows, task.reworded.inputs(inputs)
     told = lessons.rows(rows)
-    told = replace(told, rest=told.to_learn + said(inputs)[rows] - said(reworded))
+    told = replace(told, rest=told.to_learn + said(inputs.rows(rows)) - said(reworded))
     return inputs.beside(reworded), lessons.beside(told)
