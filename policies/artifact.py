@@ -85,16 +85,34 @@ def save_artifact(artifact: Artifact, folder: Path | str, *, encoder: Encoder) -
 
 
 def load_artifact(folder: Path | str, *, encoder: Encoder | None) -> Artifact:
-    """Read and check an artifact.
+    """Read and check an artifact that is to serve.
 
     Raises:
         ArtifactError: Missing, of an unknown or newer format, changed since it was saved, or with unexpected files.
         PolicyMismatch: Encoder or features are not those it was fitted with.
     """
+    artifact, probes = _read_whole(Path(folder))
+    _check_inputs(artifact, probes, place=Path(folder), encoder=encoder)
+    return artifact
+
+
+def read_artifact(folder: Path | str) -> Artifact:
+    """Read an artifact for embeddings that are there already, logged ones say; who asks compares ``encoder_id``.
+
+    Raises:
+        ArtifactError: As ``load_artifact``.
+        PolicyMismatch: The features are not those it was fitted with.
+    """
+    artifact, _ = _read_whole(Path(folder))
+    _check_features(artifact, place=Path(folder))
+    return artifact
+
+
+def _read_whole(place: Path) -> tuple[Artifact, NDArray[Any]]:
+    """The artifact and its encoder's vectors for the probe texts."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    place = Path(folder)
     raw = _read(place / MANIFEST)
     manifest = _checked_manifest(raw, place)
     contents = _checked_files(manifest["files"], place)
@@ -111,11 +129,9 @@ def load_artifact(folder: Path | str, *, encoder: Encoder | None) -> Artifact:
             evaluation=manifest["evaluation"],
             tensors={name: values for name, values in tensors.items() if name != PROBES},
         )
-        probes = tensors[PROBES]
+        return artifact, tensors[PROBES]
     except (SafetensorError, KeyError) as problem:
         raise ArtifactError(f"{place}: not a whole artifact ({problem}); train it again") from problem
-    _check_inputs(artifact, probes, place=place, encoder=encoder)
-    return artifact
 
 
 def _manifest(artifact: Artifact, weights: bytes) -> dict[str, Any]:
@@ -183,9 +199,13 @@ def _checked_files(files: Mapping[str, Any], place: Path) -> dict[str, bytes]:
     return contents
 
 
-def _check_inputs(artifact: Artifact, probes: NDArray[Any], *, place: Path, encoder: Encoder | None) -> None:
+def _check_features(artifact: Artifact, *, place: Path) -> None:
     if artifact.features_id != FEATURES_ID:
         raise PolicyMismatch(f"{place}: fitted on features {artifact.features_id}, not {FEATURES_ID}; train it again")
+
+
+def _check_inputs(artifact: Artifact, probes: NDArray[Any], *, place: Path, encoder: Encoder | None) -> None:
+    _check_features(artifact, place=place)
     if encoder is None or encoder.encoder_id != artifact.encoder_id:
         ours = "there is none" if encoder is None else f"this one is {encoder.encoder_id}"
         raise PolicyMismatch(

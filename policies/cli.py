@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "log": ("router.commands.log:command", "Read the log of decisions and outcomes: tail, export"),
     "replay": ("router.commands.replay:command", "Drive recorded prompts through a gateway and post their scores"),
     "train": ("training.commands.train:command", "Fit a policy or an encoder"),
+    "evaluate": ("training.commands.evaluate:command", "What another policy would have earned on the gateway's log"),
     "benchmark": ("training.commands.benchmark:command", "Compare policies on recorded outcomes, with intervals"),
     "report": ("training.commands.report:command", "Render a stored benchmark result as a page with pictures"),
     "collect": ("training.commands.collect:command", "Run every arm on your own prompts under a USD cap, and grade"),

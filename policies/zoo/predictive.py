@@ -62,7 +62,7 @@ class PredictivePolicy:
         self.model, self.tokens, self.guard, self.levels = model, tokens, guard, levels
         self.encoder_id, self.version = encoder_id, version
         self._check(len(arms))
-        self._columns = Columns(arms, input_ratio=tokens.input_ratio, latency=tokens.latency)
+        self.columns = Columns(arms, input_ratio=tokens.input_ratio, latency=tokens.latency)
 
     @classmethod
     def build(cls, settings: PolicySettings, arms: Sequence[ArmFacts], encoder: Encoder | None) -> Self:
@@ -76,7 +76,7 @@ class PredictivePolicy:
                 f"policy.artifact: the {cls.name} policy needs a folder written by `gearshift train {cls.name}`"
             )
         policy = cls.from_artifact(load_artifact(settings.artifact, encoder=encoder))
-        if arms and not policy._columns.knows_any(arms):
+        if arms and not policy.columns.knows_any(arms):
             trained = ", ".join(policy.arm_names)
             raise PolicyError(
                 f"policy.artifact: {settings.artifact} knows none of the configured arms; it has {trained}"
@@ -145,7 +145,7 @@ class PredictivePolicy:
     @property
     def arm_names(self) -> tuple[str, ...]:
         """The trained arms, in the order of all columns."""
-        return self._columns.names
+        return self.columns.names
 
     @property
     def embedding_dim(self) -> int:
@@ -211,7 +211,7 @@ class PredictivePolicy:
         return Scores(dist, predictions, f"{reason}; unlike the training queries" if predictions.far else reason)
 
     def _predict(self, context: Context, arms: Sequence[ArmFacts]) -> Predictions:
-        choice, expected = self._columns.of(arms), self._expect_one(context)
+        choice, expected = self.columns.of(arms), self._expect_one(context)
         columns, unknown = choice.columns, choice.strangers
         quality, quality_sd = expected.quality[0, columns], expected.quality_sd[0, columns]
         tokens = expected.output_tokens[0, columns]

@@ -1,0 +1,118 @@
+"""The archive as rounds: what counts, what is left out and why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from logged_world import ARMS, Row, rows_of, simulated
+
+from training.contender import Sample
+from training.ope.log import Tally, open_rounds
+from training.ope.rounds import EvaluationError, Rounds, concatenated
+
+Archive = Callable[[Sequence[Row]], Path]
+
+
+def logged(world: Sample, n: int = 40) -> list[Row]:
+    return rows_of(simulated(world, np.tile([0.5, 0.3, 0.2], (len(world), 1)), n=n))
+
+
+def read(folder: Path, **options: str) -> tuple[Rounds, Tally]:
+    tally = Tally()
+    return concatenated(list(open_rounds(folder, **options).chunks(tally))), tally
+
+
+def test_a_gateways_rows_come_back_as_they_were_drawn(world: Sample, archive: Archive) -> None:
+    log = simulated(world, np.tile([0.5, 0.3, 0.2], (len(world), 1)), n=60)
+    rounds, tally = read(archive(rows_of(log)))
+    (drawn,) = log.chunks()
+    assert rounds.arms == tuple(sorted(ARMS))
+    order = [rounds.arms.index(name) for name in ARMS]
+    assert np.array_equal(rounds.propensities[:, order], drawn.propensities)
+    assert [rounds.arms[each] for each in rounds.action] == [ARMS[each] for each in drawn.action]
+    for name in ("embeddings", "features", "quality", "trade_off"):
+        assert np.array_equal(getattr(rounds, name), getattr(drawn, name)), name
+    assert rounds.usd == pytest.approx(drawn.usd)
+    assert (tally.n_rows, tally.n_rounds, tally.excluded) == (60, 60, {})
+
+
+def test_rounds_that_were_no_free_draw_are_left_out_and_counted(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    kinds = ("forced", "sticky", "late", "single")
+    for place, kind in enumerate(kinds):
+        decision, vector, outcome, feedback = rows[place]
+        rows[place] = (replace(decision, kind=kind), vector, outcome, feedback)
+    rounds, tally = read(archive(rows))
+    assert len(rounds) == 36
+    assert tally.excluded == dict.fromkeys(kinds, 1)
+
+
+def test_what_cannot_be_judged_is_left_out_and_counted(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows[0] = (*rows[0][:3], None)
+    rows[1] = (replace(rows[1][0], embedding_dim=0), *rows[1][1:])
+    rows[2] = (replace(rows[2][0], encoder_id="older"), *rows[2][1:])
+    rows[3] = (*rows[3][:2], replace(rows[3][2], status="unknown_after_crash"), rows[3][3])
+    rounds, tally = read(archive(rows), encoder_id="e")
+    assert len(rounds) == 36
+    assert tally.excluded == {"unjudged": 1, "no embedding": 1, "another encoder": 1, "open": 1}
+
+
+def test_an_arm_that_gave_no_answer_has_quality_nought(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows[0] = (*rows[0][:2], replace(rows[0][2], status="error"), None)
+    rows[1] = (*rows[1][:2], replace(rows[1][2], status="cancelled"), None)  # the client left: no failure of the arm
+    rounds, tally = read(archive(rows))
+    assert rounds.quality[0] == 0.0
+    assert tally.excluded == {"unjudged": 1}
+
+
+def test_later_requests_of_a_turn_add_their_cost_to_its_decision(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    first = rows[0][0].decision_id
+    decision, vector, outcome, _ = rows[1]
+    rows[1] = (
+        replace(decision, kind="sticky", decision_id=first),
+        vector,
+        replace(outcome, decision_id=first, nano_usd=7_000_000, seconds=2.5),
+        None,
+    )
+    rounds, _ = read(archive(rows))
+    assert rounds.usd[0] == pytest.approx(rows[0][2].nano_usd / 1e9 + 0.007)
+    assert rounds.seconds[0] == pytest.approx(3.5)
+
+
+def test_an_unknown_price_is_unknown_never_nought(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows[0] = (*rows[0][:2], replace(rows[0][2], nano_usd=None), rows[0][3])
+    assert np.isnan(read(archive(rows))[0].usd[0])
+
+
+def test_another_metric_may_be_the_quality(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows = [(*row[:3], replace(row[3], metric="mine", value=0.25)) for row in rows if row[3] is not None]
+    assert set(read(archive(rows), metric="mine")[0].quality) == {0.25}
+
+
+def test_a_metric_outside_its_range_is_refused_by_name(world: Sample, archive: Archive) -> None:
+    rows = [(*row[:3], replace(row[3], metric="stars", value=4.0)) for row in logged(world) if row[3] is not None]
+    with pytest.raises(EvaluationError, match=r"metric 'stars' has values outside 0\.\.1"):
+        read(archive(rows), metric="stars")
+
+
+def test_a_folder_without_a_log_and_a_log_without_draws_are_refused(
+    tmp_path: Path, world: Sample, archive: Archive
+) -> None:
+    with pytest.raises(EvaluationError, match="no archive/decisions there"):
+        open_rounds(tmp_path)
+    forced = [(replace(row[0], kind="forced"), *row[1:]) for row in logged(world)]
+    with pytest.raises(EvaluationError, match="no drawn decision"):
+        open_rounds(archive(forced))
+
+
+def test_a_log_in_which_nobody_judged_anything_has_no_round(world: Sample, archive: Archive) -> None:
+    rows = [(*row[:3], None) for row in logged(world)]
+    with pytest.raises(EvaluationError, match="no round"):
+        read(archive(rows))

@@ -1,0 +1,93 @@
+"""Target policies: many at once as one by one, and names on the command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from logged_world import ARMS, simulated
+
+from policies.context import Context
+from policies.policy import ArmFacts
+from policies.prices import Price
+from policies.tradeoff import TradeOff
+from policies.zoo.default import DefaultPolicy
+from policies.zoo.many import scores_many
+from training.contender import Sample
+from training.ope.open_target import Named, named, target_of
+from training.ope.rounds import EvaluationError, Rounds
+from training.ope.targets import FixedArm, PolicyTarget, Uniform
+from training.records.record import arm_fields, arm_of
+
+FACTS = [
+    ArmFacts(arm_of(*arm_fields(name)), price=Price(10**8 * (i + 1), 10**9 * (i + 1))) for i, name in enumerate(ARMS)
+]
+STRANGER = ArmFacts(arm_of("other", "instant"), price=Price(1, 1))
+
+
+@pytest.fixture
+def rounds(world: Sample) -> Rounds:
+    (found,) = simulated(world, np.tile([0.5, 0.3, 0.2], (len(world), 1)), n=300).chunks()
+    return found
+
+
+def one_by_one(policy: DefaultPolicy, rounds: Rounds, trade_off: TradeOff) -> np.ndarray:
+    contexts = zip(rounds.embeddings, rounds.features, rounds.prompt_tokens, strict=True)
+    found = [policy.score(Context(x, words, int(n)), FACTS, trade_off).dist for x, words, n in contexts]
+    return np.array(found)
+
+
+@pytest.mark.parametrize("quality_per_usd", [0.0, 10.0, 1000.0])
+def test_many_queries_at_once_are_scored_as_one_by_one(rounds: Rounds, quality_per_usd: float) -> None:
+    policy, trade_off = DefaultPolicy.example([*FACTS, STRANGER]), TradeOff(quality_per_usd)
+    found = scores_many(
+        policy, rounds.embeddings, rounds.features, rounds.prompt_tokens, arms=FACTS, trade_off=trade_off
+    )
+    assert found is not None
+    assert np.array_equal(found, one_by_one(policy, rounds, trade_off))
+
+
+@pytest.mark.parametrize(
+    ("arms", "trade_off"),
+    [
+        ([*FACTS, STRANGER], TradeOff(1.0)),
+        ([*FACTS[:2], ArmFacts(FACTS[2].arm)], TradeOff(1.0)),
+        (FACTS, TradeOff(1.0, max_usd=0.1)),
+        (FACTS, TradeOff(1.0, quality_floor=0.9)),
+    ],
+)
+def test_what_needs_a_closer_look_is_left_to_the_policy(
+    rounds: Rounds, arms: list[ArmFacts], trade_off: TradeOff
+) -> None:
+    policy = DefaultPolicy.example([*FACTS, STRANGER])
+    given = (rounds.embeddings, rounds.features, rounds.prompt_tokens)
+    assert scores_many(policy, *given, arms=arms, trade_off=trade_off) is None
+
+
+def test_a_target_chooses_among_the_eligible_arms_with_its_exploration(rounds: Rounds) -> None:
+    policy = DefaultPolicy.example([*FACTS, STRANGER])
+    rounds.eligible[:50, 1] = False
+    target = PolicyTarget("mine", policy, dict(zip(ARMS, FACTS, strict=True)), explore=0.3)
+    found = target.distribution(rounds)
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(rounds)))
+    assert (found[:50, 1] == 0).all()
+    assert found[50:].min() == pytest.approx(0.1)
+    assert found[:50, [0, 2]].min() == pytest.approx(0.15)
+
+
+def test_a_fixed_arm_that_was_not_eligible_leaves_the_choice_to_the_log(rounds: Rounds) -> None:
+    rounds.eligible[0, 2] = False
+    found = FixedArm(ARMS[2]).distribution(rounds)
+    assert np.array_equal(found[0], rounds.propensities[0])
+    assert (found[1:, 2] == 1.0).all()
+
+
+def test_uniform_shares_among_the_eligible(rounds: Rounds) -> None:
+    rounds.eligible[0, 2] = False
+    assert Uniform().distribution(rounds)[0].tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_name_that_is_nothing_is_refused_with_the_arms_there_are(tmp_path: Path) -> None:
+    (none,) = named([str(tmp_path / "nowhere")])
+    with pytest.raises(EvaluationError, match=r"no artifact's folder, no arm of the log \(cheap/instant"):
+        target_of(none, ARMS, prices={})
+    assert isinstance(target_of(Named(ARMS[0], None), ARMS, prices={}), FixedArm)

@@ -1,0 +1,145 @@
+"""The pass over the log that keeps a few numbers per round: from here on every estimate is arithmetic in memory."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policies.tradeoff import TradeOff
+from training.landmarks import half_distances, k_means
+from training.ope.draws import Draws
+from training.ope.estimators import Terms
+from training.ope.expected import CrossFit
+from training.ope.rounds import EvaluationError, Integers, Reals, Rounds
+from training.ope.support import Weights, weights_of
+from training.ope.targets import Target
+
+MEASURES = ("quality", "usd", "seconds", "utility")
+N_CLUSTERS = 16
+_SAMPLE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One target policy in the log's rounds.
+
+    Attributes:
+        direct: Expected quality, USD, seconds and utility of what it would do, shape (n, 4).
+    """
+
+    weights: Weights
+    direct: Reals
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the estimators need of n rounds.
+
+    Attributes:
+        outcome: Quality, USD, seconds and utility as they came, shape (n, 4).
+        fitted: What was expected of the drawn arm, shape (n, 4).
+        tenant / cluster: Groups of the rounds, shape (n,).
+        cells: Rounds of each cluster and arm, shape (n_clusters, m).
+        best / even: Expected utility of the best arm and of an eligible one at random, shape (n,).
+        seen: By name of the target policy.
+    """
+
+    outcome: Reals
+    fitted: Reals
+    tenant: NDArray[np.str_]
+    cluster: Integers
+    best: Reals
+    even: Reals
+    cells: Integers
+    draws: Draws
+    seen: dict[str, Seen]
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def terms(self, name: str, measure: int, *, clip: float) -> Terms:
+        """Of one target and one measure, by its place in ``MEASURES``."""
+        seen = self.seen[name]
+        return Terms(
+            seen.weights.clipped(clip), self.outcome[:, measure], self.fitted[:, measure], seen.direct[:, measure]
+        )
+
+
+def gather(
+    chunks: Iterable[Rounds],
+    targets: Sequence[Target],
+    model: CrossFit,
+    *,
+    seed: int,
+    trade_off: TradeOff | None = None,
+) -> Facts:
+    """One pass over the log.
+
+    Args:
+        trade_off: Of the utility, instead of each round's own.
+
+    Raises:
+        EvaluationError: There is no round.
+    """
+    centres = np.empty((0, 0))
+    kept: list[_Part] = []
+    seen: dict[str, list[Seen]] = {target.name: [] for target in targets}
+    draws, cells, first = Draws.empty(0), np.zeros((0, 0), dtype=np.int64), 0
+    for each in chunks:
+        rounds = each if trade_off is None else each.under(trade_off)
+        features = model.scale(rounds.embeddings, rounds.features)[:, 1:]
+        if not kept:
+            centres = k_means(features[:_SAMPLE], min(N_CLUSTERS, len(features[:_SAMPLE])), seed=seed)
+            draws, cells = Draws.empty(len(rounds.arms)), np.zeros((len(centres), len(rounds.arms)), dtype=np.int64)
+        expected = with_utility(model(rounds, first=first), rounds.trade_off[:, None, :])  # (n, m, 4)
+        part = _part(rounds, expected, half_distances(features, centres).argmin(axis=1))
+        kept.append(part)
+        draws.add(rounds)
+        np.add.at(cells, (part.cluster, rounds.action), 1)
+        for target in targets:
+            wanted = target.distribution(rounds)
+            direct = np.einsum("nm,nmk->nk", wanted, expected)
+            seen[target.name].append(Seen(weights_of(rounds, wanted), direct))
+        first += len(rounds)
+    if not kept:
+        raise EvaluationError("the log holds no round to evaluate on; see what was excluded")
+    joined = {each.name: np.concatenate([getattr(part, each.name) for part in kept]) for each in fields(_Part)}
+    return Facts(**joined, cells=cells, draws=draws, seen={name: _joined(parts) for name, parts in seen.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    outcome: Reals
+    fitted: Reals
+    tenant: NDArray[np.str_]
+    cluster: Integers
+    best: Reals
+    even: Reals
+
+
+def _part(rounds: Rounds, expected: Reals, cluster: Integers) -> _Part:
+    utility, n_eligible = expected[:, :, 3], rounds.eligible.sum(axis=1)
+    return _Part(
+        outcome=with_utility(rounds.outcomes(), rounds.trade_off),
+        fitted=np.asarray(expected[np.arange(len(rounds)), rounds.action]),
+        tenant=rounds.tenant,
+        cluster=cluster,
+        best=np.where(rounds.eligible, utility, -np.inf).max(axis=1),
+        even=np.where(rounds.eligible, utility, 0.0).sum(axis=1) / n_eligible,
+    )
+
+
+def _joined(parts: Sequence[Seen]) -> Seen:
+    names = [each.name for each in fields(Weights)]
+    weights = Weights(**{name: np.concatenate([getattr(part.weights, name) for part in parts]) for name in names})
+    return Seen(weights, np.concatenate([part.direct for part in parts]))
+
+
+def with_utility(outcomes: Reals, trade_off: Reals) -> Reals:
+    """Quality, USD, seconds (…, 3) with utility beside them, shape (…, 4); what has no price may stay unknown."""
+    quality, usd, seconds = outcomes[..., 0], outcomes[..., 1], outcomes[..., 2]
+    per_usd, per_s = trade_off[..., 0], trade_off[..., 1]
+    paid = np.where(per_usd > 0.0, per_usd * usd, 0.0)
+    waiting = np.where(per_s > 0.0, per_s * seconds, 0.0)
+    return np.concatenate([outcomes, (quality - paid - waiting)[..., None]], axis=-1)
