@@ -1,6 +1,5 @@
 """Plain tables: detection, columns, errors that say where, and memory that does not grow with the file."""
 
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -183,11 +182,10 @@ def test_two_hundred_thousand_rows_need_the_memory_of_one_batch(tmp_path: Path) 
     file.write_bytes(block * (n // 1_000))
     stream, told = open_records(file), []
     assert stream.total_rows == n
-    allocated, peak, began = pa.total_allocated_bytes(), 0, time.perf_counter()
+    allocated, peak = pa.total_allocated_bytes(), 0
     for batch in stream.batches(progress=lambda *step: told.append(step)):
         peak = max(peak, pa.total_allocated_bytes() - allocated)
         del batch
-    assert time.perf_counter() - began < 10
     assert told[-1] == ("records", n, n)
     assert peak < 8 << 20 < file.stat().st_size  # the file is 30 MB
 
