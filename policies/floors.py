@@ -49,7 +49,6 @@ class Floors:
     Attributes:
         reference: Arm that the floors are relative to.
         arms: Name and price at calibration of every arm that may be chosen.
-        caution: Quality that an arm must be ahead per chance that it and the reference arm score differently.
         quality_per_usd: The λ that were tested, rising.
         cells: For each floor and confidence asked for.
         n_calibration: Rows that the promises rest on; the policy has learned from none of them.
@@ -57,7 +56,6 @@ class Floors:
 
     reference: str
     arms: tuple[tuple[str, Price | None], ...]
-    caution: float
     quality_per_usd: tuple[float, ...]
     cells: tuple[Cell, ...]
     n_calibration: int
@@ -90,7 +88,6 @@ class Floors:
             floors = cls(
                 reference=str(plain["reference"]),
                 arms=tuple(zip(names, prices, strict=True)),
-                caution=float(plain["caution"]),
                 quality_per_usd=tuple(float(value) for value in plain["quality_per_usd"]),
                 cells=tuple(Cell(**cell) for cell in plain["cells"]),
                 n_calibration=int(plain["n_calibration"]),
@@ -107,8 +104,6 @@ class Floors:
         tested = self.quality_per_usd
         if self.reference not in [name for name, _ in self.arms]:
             raise ValueError(f"the reference arm {self.reference!r} is none of its arms")
-        if not (isfinite(self.caution) and self.caution >= 0.0):
-            raise ValueError(f"caution {self.caution} is no number of quality")
         if any(not isfinite(value) or value < 0.0 for value in tested) or list(tested) != sorted(set(tested)):
             raise ValueError("quality_per_usd must be finite and rise")
         for cell in self.cells:

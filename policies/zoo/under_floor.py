@@ -19,23 +19,9 @@ from policies.zoo.choose import certain, most_useful
 _MOST_SETS = 64  # sets of eligible arms remembered; a gateway sees a handful
 
 
-def cautious_choice(
-    quality: Reals, usd: Reals, *, quality_per_usd: float, reference: int, caution: float
-) -> NDArray[np.intp]:
-    """Arm of highest ``quality − λ·usd − caution·P(it and the reference arm score differently)``, shape (…,).
-
-    Arms that differ from the reference often make the mean difference uncertain, and what is uncertain cannot be
-    promised. The chance is that of two independent right-or-wrong answers, p(1 − r) + r(1 − p).
-
-    Args:
-        quality / usd: Predicted, shape (…, m).
-        reference: Column of the reference arm.
-    """
-    its = quality[..., reference, None]
-    differs = quality + its - 2.0 * quality * its
-    values = quality - quality_per_usd * usd - caution * differs
-    values[..., reference] += caution * differs[..., reference]
-    return np.asarray(values.argmax(axis=-1), dtype=np.intp)
+def frugal_choice(quality: Reals, usd: Reals, *, quality_per_usd: float) -> NDArray[np.intp]:
+    """Arm of highest ``quality − λ·usd`` by predictions of shape (…, m), shape (…,)."""
+    return np.asarray((quality - quality_per_usd * usd).argmax(axis=-1), dtype=np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +46,6 @@ class FloorKeeper:
 
     def __init__(self, floors: Floors) -> None:
         self.floors, self._limits = floors, floors.limits()
-        self._column = [name for name, _ in floors.arms].index(floors.reference)
         self._standings: dict[tuple[int, ...], Standing] = {}
 
     def score(self, predictions: Predictions, arms: Sequence[ArmFacts], trade_off: TradeOff) -> Scores:
@@ -81,13 +66,8 @@ class FloorKeeper:
             action, why = standing.reference, "the query is unlike the training queries"
         else:
             places = standing.places
-            chosen = cautious_choice(
-                predictions.quality[places],
-                predictions.usd[places],
-                quality_per_usd=limit.quality_per_usd,
-                reference=self._column,
-                caution=self.floors.caution,
-            )
+            quality, usd = predictions.quality[places], predictions.usd[places]
+            chosen = frugal_choice(quality, usd, quality_per_usd=limit.quality_per_usd)
             action, why = int(places[chosen]), ""
         if predictions.usd[action] > trade_off.max_usd:
             return _unpromised(predictions, arms, trade_off, "the cap in USD goes before the quality floor")

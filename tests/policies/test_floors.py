@@ -15,7 +15,6 @@ def made(**changed: Any) -> Floors:
     plain: dict[str, Any] = {
         "reference": "b/instant",
         "arms": (("a/instant", Price(1, 2)), ("b/instant", None)),
-        "caution": 0.1,
         "quality_per_usd": TESTED,
         "cells": CELLS,
         "n_calibration": 1_000,
@@ -58,7 +57,6 @@ def test_each_confidence_has_its_own_limits() -> None:
     ("changed", "words"),
     [
         ({"reference": "c/instant"}, "is none of its arms"),
-        ({"caution": float("nan")}, "caution"),
         ({"quality_per_usd": (2.0, 1.0, 4.0, 8.0)}, "rise"),
         ({"quality_per_usd": (1.0, float("inf"))}, "finite"),
         ({"cells": (Cell(0.97, 0.95, 4),)}, "λ number 4 of 4"),

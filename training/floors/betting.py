@@ -14,8 +14,8 @@ import numpy as np
 
 from training.metrics.curve import Reals
 
-_MOST_RISKED = 0.75  # of the capital, in the worst case of one row
-_PRIOR_VARIANCE, _PRIOR_ROWS = 0.1, 20.0  # of a difference, before any was seen
+_MOST_RISKED = 0.9  # of the capital, in the worst case of one row
+_PRIOR_VARIANCE, _PRIOR_ROWS = 0.05, 10.0  # of a difference, before any was seen
 _DENSITY = 1.0 / np.sqrt(2.0 * np.pi)
 _LEAST = 1e-300
 

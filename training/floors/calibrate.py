@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from policies.floors import Cell, Floors
 from policies.tables import OutcomeTable
-from policies.zoo.under_floor import cautious_choice
+from policies.zoo.under_floor import frugal_choice
 from training.contender import Forecast
 from training.floors.betting import p_values
 from training.floors.sequence import last_rejected
@@ -24,7 +24,6 @@ FLOORS = (0.90, 0.95, 0.97, 0.98, 0.99, 1.0)
 CONFIDENCES = (0.90, 0.95, 0.99)
 # λ × the reference arm's mean USD: below, a policy looks at nothing but quality; above, at nothing but cost.
 _LOWEST, _HIGHEST, _N_LAMBDAS = 1e-2, 1e2, 240
-_CAUTION = 3.0  # × n^-½: at the edge of what can be promised the doubt is about 1.645 · sd / √n
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +56,12 @@ class Outcomes:
 
 
 def untested(fitted_on: OutcomeTable, *, n_calibration: int) -> Floors:
-    """Reference arm, grid of λ and caution by the rows the policy learned from; no cell yet."""
+    """Reference arm and grid of λ by the rows the policy learned from; no cell yet."""
     scores, usd = fitted_on.scores, fitted_on.usd
     multiples = np.logspace(np.log10(_LOWEST), np.log10(_HIGHEST), _N_LAMBDAS)
     return Floors(
         reference=fitted_on.arm_names[best_single(scores, usd)],
         arms=tuple(zip(fitted_on.arm_names, fitted_on.prices, strict=True)),
-        caution=_CAUTION / np.sqrt(n_calibration).item(),
         quality_per_usd=tuple((multiples / reference_usd(scores, usd)).tolist()),
         cells=(),
         n_calibration=n_calibration,
@@ -78,13 +76,7 @@ def actions_at(floors: Floors, forecast: Forecast, quality_per_usd: float | None
     reference = [name for name, _ in floors.arms].index(floors.reference)
     if quality_per_usd is None:
         return np.full(len(forecast.quality), reference, dtype=np.intp)
-    chosen = cautious_choice(
-        forecast.quality,
-        forecast.usd,
-        quality_per_usd=quality_per_usd,
-        reference=reference,
-        caution=floors.caution,
-    )
+    chosen = frugal_choice(forecast.quality, forecast.usd, quality_per_usd=quality_per_usd)
     return np.where(forecast.far, reference, chosen)
 
 

@@ -9,13 +9,13 @@ from policies.policy import ArmFacts
 from policies.predictions import Predictions
 from policies.prices import Price
 from policies.tradeoff import TradeOff
-from policies.zoo.under_floor import FloorKeeper, cautious_choice
+from policies.zoo.under_floor import FloorKeeper, frugal_choice
 
 PRICES = (Price(10, 20), Price(100, 200), None)
 ARMS = tuple(ArmFacts(Arm(name, "instant"), price=price) for name, price in zip("abc", PRICES, strict=True))
 CHEAP, DEAR, OTHER = (arm.name for arm in ARMS)
 CELLS = (Cell(0.9, 0.95, 1), Cell(0.97, 0.95, 0), Cell(1.0, 0.95, None))
-FLOORS = Floors(DEAR, tuple((arm.name, arm.price) for arm in ARMS), 0.0, (1.0, 30.0), CELLS, 1_000)
+FLOORS = Floors(DEAR, tuple((arm.name, arm.price) for arm in ARMS), (1.0, 30.0), CELLS, 1_000)
 EXPECTED = Predictions(np.array([0.6, 0.8, 0.5]), np.full(3, 0.1), np.array([0.001, 0.021, 0.03]), np.ones(3))
 
 
@@ -93,22 +93,13 @@ def test_the_order_of_the_arms_changes_nothing() -> None:
         assert scored(floor, arms=ARMS[::-1], expected=turned)[0] == scored(floor)[0]
 
 
-def test_caution_asks_more_of_an_arm_that_would_often_differ() -> None:
-    quality, usd = np.array([[0.5, 0.52], [0.98, 1.0]]), np.array([[0.0, 0.01], [0.0, 0.01]])
-    bold, cautious = (
-        cautious_choice(quality, usd, quality_per_usd=3.0, reference=1, caution=caution) for caution in (0.0, 0.1)
-    )
-    assert bold.tolist() == [0, 0]  # 0.02 less for 0.03
-    assert cautious.tolist() == [1, 0]  # half of the first kind differ, 2 % of the second
-
-
 def test_many_queries_are_decided_as_each_alone() -> None:
     rng = np.random.default_rng(0)
     quality, usd = rng.random((200, 5)), rng.random((200, 5))
-    told = {"quality_per_usd": 0.3, "reference": 2, "caution": 0.1}
-    together = cautious_choice(quality, usd, **told)
+    together = frugal_choice(quality, usd, quality_per_usd=0.3)
     assert len(set(together.tolist())) > 1
-    assert [int(cautious_choice(quality[row], usd[row], **told)) for row in range(200)] == together.tolist()
+    alone = [int(frugal_choice(quality[row], usd[row], quality_per_usd=0.3)) for row in range(200)]
+    assert alone == together.tolist()
 
 
 def parts(predictions: Predictions) -> tuple[np.ndarray, ...]:
