@@ -39,9 +39,7 @@ def parts(world: OutcomeTable) -> tuple[OutcomeTable, OutcomeTable]:
 
 
 @pytest.fixture
-def trained(
-    tmp_path: Path, parts: tuple[OutcomeTable, OutcomeTable], encoder: Any
-) -> tuple[Path, dict[str, Any]]:
+def trained(tmp_path: Path, parts: tuple[OutcomeTable, OutcomeTable], encoder: Any) -> tuple[Path, dict[str, Any]]:
     fitted, aside = (Sample(table, make_inputs(table, encoder.encode(table.prompts))) for table in parts)
     task = TrainZoo("cluster", tmp_path, tmp_path, "world", tmp_path / "art")
     _, summary = fit_and_save(fitted, task=task, encoder=encoder, progress=lambda *step: None, calibration=aside)
