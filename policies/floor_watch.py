@@ -2,41 +2,45 @@
 
 A promise holds for traffic like that of its calibration. Here a gambler bets against it: on each sampled pair, that the
 policy's score is below floor × the reference arm's. While the floor holds, his capital cannot be expected to grow, so
-it ever reaches 1/α with a probability of at most α (Ville), however long one watches. He holds bets of several sizes
-and begins anew at every pair with a part of what he has left, so that a long good time does not delay the alarm much.
+in a window of pairs it ever reaches 1/α with a probability of at most α (Ville). He bets to reach that goal by the
+window's end, as ``training.floors.betting`` does, and begins anew with the next: a bound on false alarms for all time
+would have to distrust every late change, and heard half as many real shifts within 500 pairs.
 
-Sources: Waudby-Smith and Ramdas, JRSS B 2024, for capital; Shiryaev (1963) for the mixture over times of change. Left
-out: which pairs to sample (at random, of the traffic served under the floor) and what to do then (serve the reference
-arm, set rows aside again, train again).
+Left out: which pairs to sample (at random, of the traffic served under the floor) and what to do on alarm (serve the
+reference arm, set rows of the new traffic aside, train again).
 """
 
-from dataclasses import dataclass, field, replace
-from math import log2
+from dataclasses import dataclass, replace
+from math import exp, pi, sqrt
+from statistics import NormalDist
 
-import numpy as np
-
-from policies.predictions import Reals
-
-BETS = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64)  # shares of capital at stake where the policy is right alone
+_MOST_RISKED = 0.9  # of the capital, in the worst case of one pair: the policy is right alone
+_PRIOR_VARIANCE, _PRIOR_PAIRS = 0.05, 10.0  # of a difference, before any was seen
+_NORMAL, _LEAST = NormalDist(), 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class FloorWatch:
-    """What the pairs seen so far say against the floor; an immutable value.
+    """What the pairs of this window say against the floor; an immutable value.
 
     Attributes:
         floor: Share of the reference arm's quality that was promised.
-        false_alarm: α: the highest probability that it ever alarms while the floor holds.
-        n_pairs: Seen so far.
-        staked: Capital in bets of each size, before division among them, shape (n_bets,).
-        highest: The most capital there ever was; it begins at 1.
+        false_alarm: α: the highest probability of an alarm in a window in which the floor holds.
+        window: Pairs after which the gambler begins anew.
+        n_pairs: Seen in this window.
+        capital: Of the gambler; he begins with 1.
+        total / squares: Sums of the differences in this window and of their squares.
+        alarmed: Whether any window alarmed; it is not taken back.
     """
 
     floor: float
     false_alarm: float = 0.05
+    window: int = 500
     n_pairs: int = 0
-    staked: Reals = field(default_factory=lambda: np.zeros(len(BETS)))
-    highest: float = 1.0
+    capital: float = 1.0
+    total: float = 0.0
+    squares: float = 0.0
+    alarmed: bool = False
 
     def after(self, score: float, reference_score: float) -> "FloorWatch":
         """The watch after one more pair, both 0..1, of the same query.
@@ -46,18 +50,26 @@ class FloorWatch:
         """
         if not (0.0 <= score <= 1.0 and 0.0 <= reference_score <= 1.0):
             raise ValueError(f"scores {score:g} and {reference_score:g}: expected both in 0..1")
-        n = self.n_pairs + 1
+        if self.n_pairs >= self.window:
+            return replace(self, n_pairs=0, capital=1.0, total=0.0, squares=0.0).after(score, reference_score)
         short = self.floor * reference_score - score  # in [-1, floor]
-        staked = (self.staked + _unstaked(n - 1) - _unstaked(n)) * (1.0 + np.array(BETS) * short)
-        capital = float(staked.mean()) + _unstaked(n)
-        return replace(self, n_pairs=n, staked=staked, highest=max(self.highest, capital))
+        capital = max(self.capital * (1.0 + self._bet() * short), _LEAST)
+        return replace(
+            self,
+            n_pairs=self.n_pairs + 1,
+            capital=capital,
+            total=self.total + short,
+            squares=self.squares + short**2,
+            alarmed=self.alarmed or capital >= 1.0 / self.false_alarm,
+        )
 
-    @property
-    def alarmed(self) -> bool:
-        """Whether it ever alarmed; it does not take that back."""
-        return self.highest >= 1.0 / self.false_alarm
-
-
-def _unstaked(n_pairs: int) -> float:
-    """Share of the first capital that is kept for later; falls from 1 to 0, so slowly that late changes are heard."""
-    return 1.0 / log2(n_pairs + 2)
+    def _bet(self) -> float:
+        """Share of the capital that goes if the policy is right alone; nothing once the goal is reached."""
+        share = self.false_alarm * self.capital
+        if share >= 1.0:
+            return 0.0
+        n = self.n_pairs + _PRIOR_PAIRS
+        variance = max((self.squares + _PRIOR_VARIANCE * _PRIOR_PAIRS) / n - (self.total / n) ** 2, 1e-6)
+        at = _NORMAL.inv_cdf(share)
+        density = exp(-0.5 * at * at) / sqrt(2.0 * pi)
+        return min(density / (share * sqrt(variance * (self.window - self.n_pairs))), _MOST_RISKED)

@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from policies.floor_watch import FloorWatch
 from training.floors.betting import p_values
 
 FLOOR, N, REPLICAS = 0.97, 400, 2_000
@@ -79,3 +80,13 @@ def test_rows_without_a_difference_decide_nothing() -> None:
 def test_a_difference_below_the_least_possible_one_is_refused(lowest: float) -> None:
     with pytest.raises(ValueError, match="is the least possible"):
         p_values(np.array([[-0.5], [0.5]]), lowest=lowest, confidence=0.95)
+
+
+def test_the_watch_on_a_served_floor_bets_alike() -> None:
+    scores = np.random.default_rng(3).random((300, 2)) < [0.6, 0.7]
+    watch, highest = FloorWatch(FLOOR, window=300), 1.0
+    for score, reference in scores:
+        watch = watch.after(float(score), float(reference))
+        highest = max(highest, watch.capital)
+    short = (FLOOR * scores[:, 1] - scores[:, 0])[:, None]
+    assert 1.0 / highest == pytest.approx(float(p_values(short, lowest=-1.0, confidence=0.95)[0]), rel=1e-6)
