@@ -140,6 +140,13 @@ class Limits:
         return Limit(self.floors[index], self.tested[min(own, last)])
 
 
+def same_cost(price: Price | None, other: Price | None) -> bool:
+    """Whether both give the same predicted USD, which knows of input and output alone."""
+    if price is None or other is None:
+        return price is other
+    return (price.input, price.output) == (other.input, other.output)
+
+
 @runtime_checkable
 class KeepsFloors(Protocol):
     """A policy that keeps quality floors by itself where it has promises."""

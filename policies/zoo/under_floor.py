@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.floors import SERVED_CONFIDENCE, Floors
+from policies.floors import SERVED_CONFIDENCE, Floors, same_cost
 from policies.policy import ArmFacts, Scores
 from policies.predictions import Predictions, Reals
 from policies.tradeoff import TradeOff
@@ -97,7 +97,7 @@ def standing_of(floors: Floors, arms: tuple[ArmFacts, ...]) -> Standing:
     """Whether the promises hold where ``arms`` are eligible. Arms that joined later are never chosen."""
     at = {arm.name: place for place, arm in enumerate(arms)}
     absent = [name for name, _ in floors.arms if name not in at]
-    dearer = [name for name, price in floors.arms if name in at and arms[at[name]].price != price]
+    dearer = [name for name, price in floors.arms if name in at and not same_cost(arms[at[name]].price, price)]
     broken = ""
     if absent:
         broken = f"the floor was promised with {absent[0]} among the arms"

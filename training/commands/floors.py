@@ -18,6 +18,7 @@ def floors(
     pool: Annotated[str | None, typer.Option(help="Pool of the data.")] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
     prices: Annotated[Path | None, typer.Option(help=PRICES_HELP)] = None,
+    half: Annotated[int | None, typer.Option(min=0, max=1, help="Only this stable half of the prompts.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the gateway that serves it.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
@@ -32,7 +33,16 @@ def floors(
     from training.records.record import RecordError
 
     task = CheckFloors(
-        data, artifact, pools, pool, arms=names_of(arms), prices_file=prices, encoder=encoder, source=source, seed=seed
+        data,
+        artifact,
+        pools,
+        pool,
+        half=half,
+        arms=names_of(arms),
+        prices_file=prices,
+        encoder=encoder,
+        source=source,
+        seed=seed,
     )
     try:
         with progress_bars() as tell:

@@ -10,6 +10,7 @@ from policies.encoders.load import load_encoder
 from policies.errors import PolicyError
 from policies.floors import SERVED_CONFIDENCE
 from policies.registry import policy_type
+from policies.tables import split_halves
 from policies.zoo.predictive import PredictivePolicy
 from training.contender import Sample
 from training.embeddings import embed_prompts
@@ -27,6 +28,7 @@ class CheckFloors:
 
     Attributes:
         data_dir / pools_file / pool / arms / prices_file: As for ``load_outcomes``.
+        half: Only the prompts of this side of ``split_halves``; None takes all.
         encoder / source: Of the gateway that serves the artifact.
     """
 
@@ -36,6 +38,7 @@ class CheckFloors:
     pool: str | None = None
     arms: tuple[str, ...] = ()
     prices_file: Path | None = None
+    half: int | None = None
     encoder: str = "minilm"
     source: str | None = None
     seed: int = 0
@@ -57,6 +60,8 @@ def check_floors(task: CheckFloors, *, progress: Progress) -> dict[str, Any]:
         prices_file=task.prices_file,
         progress=progress,
     )
+    if task.half is not None:
+        table = table.rows(split_halves(table.prompts) == bool(task.half))
     encoder = load_encoder(task.encoder, source=task.source)
     artifact = load_artifact(task.artifact, encoder=encoder)
     kind = policy_type(artifact.policy)

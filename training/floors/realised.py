@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from policies.errors import PolicyError
-from policies.floors import SERVED_CONFIDENCE, Floors
+from policies.floors import SERVED_CONFIDENCE, Floors, same_cost
 from policies.tables import OutcomeTable
 from training.contender import Forecast
 from training.floors.calibrate import outcomes_of
@@ -72,7 +72,7 @@ def check_arms(floors: Floors, table: OutcomeTable) -> None:
     if list(table.arm_names) != names:
         raise PolicyError(f"the floors are of the arms {', '.join(names)}; the data have {', '.join(table.arm_names)}")
     for (name, price), own in zip(floors.arms, table.prices, strict=True):
-        if price != own:
+        if not same_cost(price, own):
             raise PolicyError(f"the floors were promised at another price of {name} than the data's; train it again")
 
 

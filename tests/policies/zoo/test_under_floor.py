@@ -61,6 +61,8 @@ def test_with_an_arm_less_or_another_price_nothing_is_promised() -> None:
     dearer = (replace(ARMS[0], price=Price(11, 20)), *ARMS[1:])
     arm, reason = scored(arms=dearer)
     assert (arm, "another price of a/instant" in reason) == (DEAR, True)
+    cached = (replace(ARMS[0], price=Price(10, 20, cached_input=1)), *ARMS[1:])
+    assert scored(arms=cached)[0] == CHEAP  # no prediction reads that one
 
 
 def test_an_arm_that_joined_later_is_never_chosen() -> None:

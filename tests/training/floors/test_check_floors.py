@@ -94,6 +94,9 @@ def test_the_report_tells_what_was_realised(
         result = check_floors(CheckFloors(Path("data"), trained[0]), progress=lambda *step: None)
     assert (result["n_queries"], result["reference"], len(result["floors"])) == (600, "dear/instant", 6)
     assert result["floors"][0]["verdict"] == "kept"
+    with read_by(monkeypatch, world, encoder):
+        half = check_floors(CheckFloors(Path("data"), trained[0], half=1), progress=lambda *step: None)
+    assert 200 < half["n_queries"] < 400
     lines = lines_of(result)
     assert re.match(r"  90%: kept, \d+\.\d % kept, difference \+0\.\d+ \[.*\], saving \d+ %", lines[1])
     assert "nothing promised, the reference arm serves" in lines[-1]
