@@ -41,6 +41,7 @@ class Artifact:
         data: What it was fitted on: source, rows, range.
         training: Settings and seed that repeat the fit.
         evaluation: Measured on held-out data, with baselines and intervals.
+        floors: Quality floors it promises, as ``policies.floors`` writes them; empty: none.
         tensors: Arrays by name.
     """
 
@@ -53,6 +54,7 @@ class Artifact:
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
+    floors: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_artifact(artifact: Artifact, folder: Path | str, *, encoder: Encoder) -> Path:
@@ -127,6 +129,7 @@ def _read_whole(place: Path) -> tuple[Artifact, NDArray[Any]]:
             data=manifest["data"],
             training=manifest["training"],
             evaluation=manifest["evaluation"],
+            floors=manifest.get("floors", {}),  # an older artifact promises none
             tensors={name: values for name, values in tensors.items() if name != PROBES},
         )
         return artifact, tensors[PROBES]

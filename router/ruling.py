@@ -9,6 +9,7 @@ from numpy.random import Generator
 from policies.arms import Arm
 from policies.context import Context
 from policies.decide import Decision, decide
+from policies.floors import keeps_floor
 from policies.policy import ArmFacts, Policy, Scores
 from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
@@ -75,11 +76,15 @@ def above_floor(
 
 
 def draw(ask: Ask, context: Context, arms: Sequence[ArmFacts], *, removed: dict[str, str], rng: Generator) -> Ruling:
-    """Floor first, then the policy's distribution over what remains, then one draw."""
-    policy, trade_off = ask.setup.policy, ask.trade_off
-    if trade_off.quality_floor > 0.0:
-        arms, below = above_floor(policy, context, arms, trade_off=trade_off, reference=ask.caller.config.reference)
-        removed = removed | below
+    """Floor first, then the policy's distribution over what remains, then one draw.
+
+    A policy that promises floors relative to the tenant's reference arm keeps them itself, on average over queries:
+    arms taken away here would make it another policy than the one that was tested.
+    """
+    policy, trade_off, reference = ask.setup.policy, ask.trade_off, ask.caller.config.reference
+    if trade_off.quality_floor > 0.0 and not keeps_floor(policy, reference):
+        arms, below = above_floor(policy, context, arms, trade_off=trade_off, reference=reference)
+        removed, trade_off = removed | below, replace(trade_off, quality_floor=0.0)
     decision = decide(policy, context, arms, trade_off=trade_off, rng=rng, explore=ask.explore)
     return Ruling("drawn" if len(arms) > 1 else "single", decision, removed)
 

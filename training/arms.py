@@ -56,6 +56,8 @@ class Population:
 def retire(artifact: Artifact, arm: str) -> Artifact:
     """The artifact without ``arm``; what it knew still makes up the difficulty that newcomers share.
 
+    Quality floors that were promised with the arm are promised no longer.
+
     Raises:
         PolicyError: The artifact has no such arm, it is the last one, or its policy cannot lose arms.
     """
@@ -65,7 +67,8 @@ def retire(artifact: Artifact, arm: str) -> Artifact:
         raise PolicyError(f"{arm!r} is the artifact's only arm; a policy without arms cannot choose")
     tensors = without_arm(_with_roster(artifact.tensors, policy), index)
     arms = tuple(entry for entry in artifact.arms if entry["name"] != arm)
-    return _checked(replace(artifact, arms=arms, tensors=tensors, version="", training=_noted(artifact, retired=arm)))
+    training = _noted(artifact, retired=arm)
+    return _checked(replace(artifact, arms=arms, tensors=tensors, version="", training=training, floors={}))
 
 
 def adopt(artifact: Artifact, newcomer: Newcomer, *, population: Population | None = None) -> Artifact:

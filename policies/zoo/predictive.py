@@ -15,6 +15,7 @@ from policies.artifact import Artifact, load_artifact
 from policies.context import Context
 from policies.encoders.base import Encoder
 from policies.errors import ArtifactError, PolicyError
+from policies.floors import Floors
 from policies.policy import ArmFacts, Scores
 from policies.predictions import Predictions, Reals
 from policies.settings import PolicySettings
@@ -27,6 +28,7 @@ from policies.zoo.known import bounded_by_client
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import enrolled
 from policies.zoo.tokens import TokenModel
+from policies.zoo.under_floor import FloorKeeper
 
 UNKNOWN_SD = 0.5  # the largest standard deviation of a quantity in [0, 1]
 _EXAMPLE_DIM = 8
@@ -37,7 +39,8 @@ Parts = tuple[QualityModel, TokenModel, Guard | None, Levels]
 class PredictivePolicy:
     """Takes the eligible arm of highest predicted utility; equal ones share the probability.
 
-    A subclass names itself and its ``model_type``; nothing else is needed.
+    Under a quality floor, where its artifact promises any, it is the policy that was tested instead. A subclass names
+    itself and its ``model_type``; nothing else is needed.
     """
 
     name: str = ""
@@ -63,6 +66,7 @@ class PredictivePolicy:
         self.encoder_id, self.version = encoder_id, version
         self._check(len(arms))
         self.columns = Columns(arms, input_ratio=tokens.input_ratio, latency=tokens.latency)
+        self._keeper: FloorKeeper | None = None
 
     @classmethod
     def build(cls, settings: PolicySettings, arms: Sequence[ArmFacts], encoder: Encoder | None) -> Self:
@@ -93,7 +97,11 @@ class PredictivePolicy:
         if artifact.policy != cls.name:
             raise ArtifactError(f"the artifact is of policy {artifact.policy!r}; set policy.name to it")
         names = [str(arm["name"]) for arm in artifact.arms]
-        return cls.from_tensors(artifact.tensors, arms=names, encoder_id=artifact.encoder_id, version=artifact.version)
+        inputs, version = artifact.encoder_id, artifact.version
+        policy = cls.from_tensors(artifact.tensors, arms=names, encoder_id=inputs, version=version)
+        if artifact.floors:
+            policy.promise(Floors.from_dict(artifact.floors))
+        return policy
 
     @classmethod
     def from_tensors(cls, tensors: Tensors, *, arms: Sequence[str], encoder_id: str, version: str = "") -> Self:
@@ -136,6 +144,22 @@ class PredictivePolicy:
             encoder_id="example",
             version="example",
         )
+
+    def promise(self, floors: Floors) -> None:
+        """Keep these floors from now on; they must come from this very policy.
+
+        Raises:
+            ArtifactError: They name an arm that it does not know.
+        """
+        strange = [name for name, _ in floors.arms if name not in self.arm_names]
+        if strange:
+            raise ArtifactError(f"the artifact's floors are of arm {strange[0]!r}, which it lacks; train it again")
+        self._keeper = FloorKeeper(floors)
+
+    @property
+    def floors(self) -> Floors | None:
+        """What it promises; None: no floor."""
+        return None if self._keeper is None else self._keeper.floors
 
     def to_tensors(self) -> dict[str, NDArray[Any]]:
         """All of it as named arrays, for an artifact."""
@@ -196,12 +220,14 @@ class PredictivePolicy:
         return np.full(n, expected.quality[0].mean()), np.full(n, UNKNOWN_SD)
 
     def score(self, context: Context, arms: Sequence[ArmFacts], trade_off: TradeOff) -> Scores:
-        """One-hot on the arm of highest utility.
+        """One-hot on the arm of highest utility, under a floor among what keeps it.
 
         Raises:
             ValueError: The embedding has another length than the artifact's encoder gives.
         """
         predictions = self._predict(context, arms)
+        if trade_off.quality_floor > 0.0 and self._keeper is not None:
+            return self._keeper.score(predictions, arms, trade_off)
         dist = most_useful(predictions, trade_off)
         action = int(dist.argmax())
         reason = (

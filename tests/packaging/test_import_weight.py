@@ -54,7 +54,7 @@ def test_help_is_there_in_a_blink() -> None:
     assert min(taken) < 0.3
 
 
-@pytest.mark.parametrize("verb", ["train", "benchmark", "report", "collect"])
+@pytest.mark.parametrize("verb", ["train", "benchmark", "report", "floors", "collect"])
 def test_the_help_of_a_training_verb_loads_no_learner(verb: str) -> None:
     program = f"import sys, policies.cli as c; c.main([{verb!r}, '--help']); print('|', *sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)

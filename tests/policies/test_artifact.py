@@ -162,3 +162,14 @@ def test_weights_that_are_missing_misshapen_or_not_finite_are_refused(name: str)
             LinearPolicy.from_artifact(replace(whole, tensors=tensors))
     with pytest.raises(ArtifactError, match="shape"):
         LinearPolicy.from_artifact(replace(whole, arms=whole.arms[:1]))
+
+
+def test_promised_floors_come_back_and_an_older_manifest_has_none(saved: Path, tmp_path: Path) -> None:
+    assert load_artifact(saved, encoder=TinyEncoder()).floors == {}
+    promising = replace(small_artifact(), floors={"reference": "m1/instant", "cells": []})
+    again = load_artifact(save_artifact(promising, tmp_path / "other", encoder=TinyEncoder()), encoder=TinyEncoder())
+    assert again.floors == promising.floors
+    manifest = orjson.loads((saved / MANIFEST).read_bytes())
+    del manifest["floors"]
+    (saved / MANIFEST).write_bytes(orjson.dumps(manifest))
+    assert load_artifact(saved, encoder=TinyEncoder()).floors == {}

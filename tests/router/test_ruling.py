@@ -8,6 +8,7 @@ import pytest
 from rig import Given, World, body, config_of, tree
 
 from policies.context import Context
+from policies.floors import Cell, Floors
 from policies.tradeoff import TradeOff
 from router.ask import _intersection
 from router.config.arms import arm_table
@@ -89,6 +90,25 @@ async def test_removed_arms_have_no_probability_and_a_reason(valkey_url: str, tm
     told = await decided(valkey_url, tmp_path, tree("a", "b", "c"), policy, gearshift=hints)
     assert {arm["arm"]: arm["propensity"] for arm in told["arms"]} == {"b/instant": 0.5, "c/instant": 0.5}
     assert "below the floor of 0.9" in told["removed"]["a/instant"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "kept_by_router"),
+    [(None, False), ("c/instant", False), ("b/instant", True)],
+    ids=["the policy's own", "the same", "another"],
+)
+@pytest.mark.asyncio
+async def test_a_policy_that_promises_floors_keeps_them_itself_against_its_own_reference_arm(
+    valkey_url: str, tmp_path: Path, reference: str | None, kept_by_router: bool
+) -> None:
+    class Promising(Given):
+        floors = Floors("c/instant", (("c/instant", None),), (1.0,), (Cell(0.9, 0.95, 0),), 1_000)
+
+    policy = Promising(EVEN, {"a/instant": 0.1, "b/instant": 0.9, "c/instant": 0.95})
+    plain = tree("a", "b", "c", tenants={"t": {} if reference is None else {"reference": reference}})
+    told = await decided(valkey_url, tmp_path, plain, policy, gearshift={"quality_floor": 0.9})
+    assert ("a/instant" in told["removed"]) == kept_by_router
+    assert told["trade_off"]["quality_floor"] == 0.9
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,10 @@ ENCODER_HELP = (
     "Encoder of the gateway that will serve it; fitted: the static one, fitted to these prompts first. "
     "Without it: fitted for default where there are 200 prompts, else minilm."
 )
+CALIBRATION_HELP = (
+    "Rows never learned from, on which quality floors are tested. Without it: a tenth, at most 1,000, and none where "
+    "that is below 300; 0: no floor is promised."
+)
 ZOO = {
     "default": "the default policy: a teacher blended, calibrated and shrunk on held-out rows, then distilled",
     "global_means": "the arms' mean scores",
@@ -57,13 +61,14 @@ def _verb(policy: str) -> Callable[..., None]:
         encoder: Annotated[str | None, typer.Option(help=ENCODER_HELP)] = None,
         source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
         seed: Annotated[int, typer.Option(min=0, help="Seed of the fit and its folds.")] = 0,
+        calibration_rows: Annotated[int | None, typer.Option(min=0, help=CALIBRATION_HELP)] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     ) -> None:
         from training.zoo.train import TrainZoo
 
         task = TrainZoo(
             policy, data, pools, pool, out, half=half, encoder=encoder or "", source=source, seed=seed,
-            arms=names_of(arms), prices_file=prices,
+            arms=names_of(arms), prices_file=prices, calibration_rows=calibration_rows,
         )  # fmt: skip
         (print_json if as_json else print_table)(task)
 
@@ -84,7 +89,7 @@ def print_table(task: "TrainZoo") -> None:
 
     report, result = _trained(task)
     print_report(report)
-    for line in about_data(result):
+    for line in (*about_data(result), *about_floors(result["floors"])):
         typer.echo(line)
     typer.echo(f"wrote {task.out} ({result['version']}); serve it with")
     for line in result["serve"]:
@@ -104,6 +109,24 @@ def about_data(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"encoder: fitted to all {fitted['n_prompts']} prompts without their scores, held-out ones too;")
         lines.append(f"  kept in {fitted['encoder']} ({fitted['encoder_id']})")
     return lines
+
+
+def about_floors(floors: Mapping[str, Any] | None) -> list[str]:
+    """What is promised at each floor and confidence; the reference arm alone where nothing is."""
+    if floors is None:
+        return ["quality floors: none promised; set rows aside with --calibration-rows (300 or more) for that"]
+    levels = sorted({cell["confidence"] for cell in floors["cells"]})
+    cells = {(cell["floor"], cell["confidence"]): cell for cell in floors["cells"]}
+    against = f"against {floors['reference']}, by {floors['n_calibration']} rows set aside"
+    lines = [f"quality floors: saving {against}; confidence {', '.join(f'{level:.0%}' for level in levels)}"]
+    for floor in sorted({cell["floor"] for cell in floors["cells"]}):
+        found = (cells[floor, level] for level in levels)
+        lines.append(f"  {floor:.0%}: " + ", ".join(_promise(cell) for cell in found))
+    return lines
+
+
+def _promise(cell: Mapping[str, Any]) -> str:
+    return "none (the reference arm)" if cell["last"] is None else f"{cell['saving_pct']:.0f} %"
 
 
 def _trained(task: "TrainZoo") -> "tuple[ReplayReport, dict[str, Any]]":

@@ -6,6 +6,7 @@ from typing import Any
 
 from policies.artifact import Artifact
 from policies.features import FEATURES_ID
+from policies.floors import Floors
 from policies.zoo.predictive import PredictivePolicy
 from training.zoo.task import FitTask
 
@@ -17,6 +18,7 @@ def artifact_of(
     facts: Mapping[str, Any],
     data: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    floors: Floors | None = None,
 ) -> Artifact:
     """The policy with what repeats its fit.
 
@@ -24,6 +26,7 @@ def artifact_of(
         facts: Of the fit: settings chosen and sizes.
         data: What it was fitted on: source, rows, range.
         evaluation: Measured on held-out data.
+        floors: What this very fit promises.
     """
     arms = tuple(
         {**asdict(arm), "price": None if price is None else asdict(price), "revision": ""}
@@ -38,4 +41,5 @@ def artifact_of(
         data={"n_queries": len(task.inputs)} | dict(data or {}),
         training={"seed": task.seed, "facts": dict(facts)},
         evaluation=dict(evaluation or {}),
+        floors={} if floors is None else floors.as_dict(),
     )

@@ -10,16 +10,19 @@ from typing import Any
 from policies.artifact import load_artifact, save_artifact
 from policies.encoders.base import Encoder, EncoderError
 from policies.encoders.load import load_encoder, prepare_encoder
+from policies.floors import Floors
 from policies.tables import Mask, OutcomeTable, split_halves
 from policies.zoo.predictive import PredictivePolicy
 from training.contender import Sample
 from training.embeddings import embed_prompts
+from training.floors.aside import calibration_mask, usual_rows
+from training.floors.calibrate import calibrate
 from training.fold_report import evaluation_of, held_out_report, natural_trade_offs
 from training.inputs import make_inputs
 from training.records.load import check_learnable, load_covered
 from training.replay_report import ReplayReport
 from training.rewordings import make_reworded, reworded_texts
-from training.zoo.contenders import task_of
+from training.zoo.contenders import FittedZoo, task_of
 from training.zoo.fit import DEFAULT, fit_policy
 from training.zoo.save import artifact_of
 
@@ -38,6 +41,7 @@ class TrainZoo:
         encoder: Its name, or ``fitted``: the static encoder is then fitted to the prompts and kept beside ``out``; or
             empty: ``usual_encoder``.
         half: Only the prompts of this side of ``split_halves``; None takes all.
+        calibration_rows: Set aside for the tests of quality floors, never learned from; None: ``usual_rows``.
         source: Weights of the encoder, None for its own default.
     """
 
@@ -52,6 +56,7 @@ class TrainZoo:
     seed: int = 0
     arms: tuple[str, ...] = ()
     prices_file: Path | None = None
+    calibration_rows: int | None = None
 
     @property
     def encoder_out(self) -> Path:
@@ -65,7 +70,8 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
     Raises:
         PoolError, RecordError: The data cannot be read.
         EncoderError, EncoderFitError: The encoder cannot be opened, or not be fitted.
-        PolicyError: No policy of the zoo has that name, or the artifact cannot be written there.
+        PolicyError: No policy of the zoo has that name, the artifact cannot be written there, or the rows to set aside
+            are too few or too many.
     """
     table, coverage = load_covered(
         task.data_dir,
@@ -77,6 +83,9 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
     )
     if task.half is not None:
         table = table.rows(split_halves(table.prompts) == bool(task.half))
+    n_aside = usual_rows(len(table)) if task.calibration_rows is None else task.calibration_rows
+    aside = calibration_mask(table.prompts, n_aside, seed=task.seed)
+    unseen, table = table.rows(aside), table.rows(~aside)
     check_learnable(table, task.data_dir)
     told: dict[str, Any] = {} if coverage is None else {"coverage": asdict(coverage)}
     if not task.encoder:
@@ -87,7 +96,8 @@ def train_zoo(task: TrainZoo, *, progress: Progress) -> tuple[ReplayReport, dict
     prepare_encoder(task.encoder, source=task.source)
     encoder = load_encoder(task.encoder, source=task.source)
     sample = embedded(table, task, encoder=encoder, progress=progress)
-    report, summary = fit_and_save(sample, task=task, encoder=encoder, progress=progress)
+    calibration = sample_of(unseen, encoder=encoder, progress=progress) if len(unseen) else None
+    report, summary = fit_and_save(sample, task=task, encoder=encoder, progress=progress, calibration=calibration)
     return report, summary | told
 
 
@@ -126,9 +136,9 @@ def _fitted(table: OutcomeTable, task: TrainZoo, *, progress: Progress) -> dict[
 
 
 def fit_and_save(
-    sample: Sample, *, task: TrainZoo, encoder: Encoder, progress: Progress
+    sample: Sample, *, task: TrainZoo, encoder: Encoder, progress: Progress, calibration: Sample | None = None
 ) -> tuple[ReplayReport, dict[str, Any]]:
-    """Judge on held-out folds, fit on everything, save, and read back what was saved."""
+    """Judge on held-out folds, fit on all of ``sample``, test the floors on ``calibration``, save, and read back."""
     table, fits = sample.table, [0]
 
     def fit(mask: Mask) -> PredictivePolicy:
@@ -151,12 +161,31 @@ def fit_and_save(
     progress("fitting", N_FOLDS + 1, N_FOLDS + 1)
     ids = table.query_ids
     data = {"pool": table.name, "half": task.half, "n_queries": len(table), "first": min(ids), "last": max(ids)}
+    floors = None if calibration is None else floors_of(policy, calibration, fitted_on=table, seed=task.seed)
     fitted_on = task_of(sample, encoder_id=encoder.encoder_id, seed=task.seed)
-    artifact = artifact_of(policy, fitted_on, facts=facts, data=data, evaluation=evaluation_of(report))
+    evaluation = evaluation_of(report)
+    artifact = artifact_of(policy, fitted_on, facts=facts, data=data, evaluation=evaluation, floors=floors)
     saved = load_artifact(save_artifact(artifact, task.out, encoder=encoder), encoder=encoder)
     summary = {"artifact": str(task.out), "version": saved.version, "arms": list(table.arm_names), "data": data}
     summary |= {"facts": facts, "evaluation": dict(artifact.evaluation), "serve": serving_lines(task)}
-    return report, summary
+    return report, summary | {"floors": None if floors is None else floors.as_dict()}
+
+
+def floors_of(policy: PredictivePolicy, calibration: Sample, *, fitted_on: OutcomeTable, seed: int) -> Floors:
+    """What the policy promises, by rows that it has not learned from."""
+    forecast = FittedZoo(policy, policy, {}).forecast(calibration)
+    return calibrate(forecast, calibration.table, fitted_on=fitted_on, seed=seed)
+
+
+def sample_of(table: OutcomeTable, *, encoder: Encoder, progress: Progress) -> Sample:
+    """The table as a policy sees it, without rewordings."""
+    ready = [0]
+
+    def tell(n: int) -> None:
+        ready[0] += n
+        progress("embedding calibration prompts", ready[0], len(table))
+
+    return Sample(table, make_inputs(table, embed_prompts(encoder, table.prompts, progress=tell)))
 
 
 def serving_lines(task: TrainZoo) -> list[str]:

@@ -20,7 +20,7 @@ from training.rewordings import reworded
 from training.zoo.contenders import task_of
 from training.zoo.fit import DEFAULT, FITS, fit_policy
 from training.zoo.save import artifact_of
-from training.zoo.train import FITTED, UNFITTED, TrainZoo, embedded, fit_and_save, usual_encoder
+from training.zoo.train import FITTED, UNFITTED, TrainZoo, embedded, fit_and_save, train_zoo, usual_encoder
 
 
 def task(out: Path, *, policy: str = "cluster") -> TrainZoo:
@@ -120,3 +120,39 @@ def test_without_torch_it_says_what_to_install(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EncoderError, match=r"gearshift\[train,encoder\].*--encoder minilm"):
         usual_encoder(many, task(tmp_path, policy=DEFAULT))
+
+
+@pytest.mark.parametrize(("asked", "aside"), [(None, 300), (600, 600), (0, 0)])
+def test_rows_set_aside_are_neither_learned_from_nor_read_by_the_encoder(
+    tmp_path: Path, world: OutcomeTable, encoder: Any, monkeypatch: pytest.MonkeyPatch, asked: int | None, aside: int
+) -> None:
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path))
+    rows = np.tile(np.arange(len(world)), 5)
+    prompts = tuple(f"{world.prompts[row]} {place}" for place, row in enumerate(rows))
+    many = replace(world.rows(np.ones(len(world), bool)), **{
+        name: getattr(world, name)[rows]
+        for name in ("scores", "usd", "nano_usd", "prompt_tokens", "input_tokens", "completion_tokens", "seconds", "at")
+    }, prompts=prompts, query_ids=prompts, domains=("",) * len(rows), benchmarks=("",) * len(rows))  # fmt: skip
+    fitted_to: list[tuple[str, ...]] = []
+    seen: dict[str, Any] = {}
+
+    def fit_encoder(table: OutcomeTable, task: TrainZoo, *, progress: Any) -> dict[str, Any]:
+        fitted_to.append(table.prompts)
+        return {}
+
+    def keep(sample: Sample, **also: Any) -> tuple[None, dict[str, Any]]:
+        seen.update(sample=sample, calibration=also["calibration"])
+        return None, {}
+
+    monkeypatch.setattr("training.zoo.train.load_covered", lambda *path, **options: (many, None))
+    monkeypatch.setattr("training.zoo.train._fitted", fit_encoder)
+    monkeypatch.setattr("training.zoo.train.prepare_encoder", lambda *name, **options: None)
+    monkeypatch.setattr("training.zoo.train.load_encoder", lambda *name, **options: encoder)
+    monkeypatch.setattr("training.zoo.train.fit_and_save", keep)
+    wanted = replace(task(tmp_path), encoder=FITTED, calibration_rows=asked)
+    train_zoo(wanted, progress=lambda *step: None)
+    unseen = () if seen["calibration"] is None else seen["calibration"].table.prompts
+    assert len(unseen) == aside
+    assert not set(unseen) & set(fitted_to[0])
+    assert fitted_to[0] == seen["sample"].table.prompts
+    assert len(unseen) + len(fitted_to[0]) == 3_000
