@@ -28,9 +28,9 @@ class Learner:
 
     def __init__(self, policy: DefaultPolicy, settings: LearnerSettings | None = None) -> None:
         """Go on from the policy's offsets; an artifact from before the arms' own part gets the usual one."""
-        self._policy, self.settings = policy, settings or LearnerSettings()
-        start = policy.offsets
+        self.settings, start = settings or LearnerSettings(), policy.offsets
         self._start = start if start.arm_sd.any() else start.warmed(answers=PRIOR_ANSWERS, shared=SHARED)
+        self._policy = policy.with_offsets(self._start, exploring=self.settings.exploring)
         kept = [Evidence(start.sums[:, arm].copy(), start.counts[:, arm].copy()) for arm in range(start.n_arms)]
         self._arms = [ArmEvidence(self.settings.watch, evidence) for evidence in kept]
         self._doubt_sd = start.doubt_sd.copy()
@@ -117,4 +117,4 @@ class Learner:
 
     def policy(self, *, scope: int = 0, version: str | None = None) -> DefaultPolicy:
         """What serves a tenant now; it explores as the settings say."""
-        return self._policy.with_offsets(self.offsets, scope=scope, exploring=self.settings.exploring, version=version)
+        return self._policy.with_offsets(self.offsets, posterior=self.posterior(scope), version=version)

@@ -25,6 +25,7 @@ from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import Look
 from policies.zoo.offsets import Offsets
 from policies.zoo.one_query import OneQuery
+from policies.zoo.posterior import Posterior
 from policies.zoo.predictive import PredictivePolicy
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import Roster
@@ -72,7 +73,7 @@ class DefaultPolicy(PredictivePolicy):
         self._prior = prior
         self.offsets = offsets or _none_seen(prior.basis.n_landmarks, levels)
         self._posterior, self._exploring = self.offsets.posterior(), Exploring(share=0.0)
-        self._points = np.zeros((0, 0))  # made where it explores
+        self._points = self._factor = np.zeros((0, 0))  # made where it explores
         super().__init__(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
         if self.offsets.n_arms != len(arms):
             raise ArtifactError(f"offsets are of {self.offsets.n_arms} arms, not of {len(arms)}; train it again")
@@ -152,27 +153,35 @@ class DefaultPolicy(PredictivePolicy):
         return Recall(self._trusted(look, kept), self.offsets.cells[look.nearest])
 
     def with_offsets(
-        self, offsets: Offsets, *, scope: int = 0, exploring: Exploring | None = None, version: str | None = None
+        self,
+        offsets: Offsets,
+        *,
+        posterior: Posterior | None = None,
+        exploring: Exploring | None = None,
+        version: str | None = None,
     ) -> Self:
-        """The same prior with other offsets, as ``scope`` has them; only what is looked up is made anew.
+        """The same prior with other offsets; only what is looked up is made anew.
 
         Args:
+            posterior: Of the scope to serve, None for everybody's.
             exploring: None: as this policy explores, which after loading is not at all.
             version: Of what serves then; None keeps it, for a policy that no log tells of.
 
         Raises:
             ArtifactError: The offsets are not of this policy's arms and landmarks.
         """
-        if (offsets.n_arms, len(offsets.cells)) != (self.offsets.n_arms, len(self.offsets.cells)):
+        shape, own = (offsets.n_arms, len(offsets.cells)), (self.offsets.n_arms, len(self.offsets.cells))
+        if shape != own:
             raise ArtifactError(
-                f"offsets of {offsets.n_arms} arms and {len(offsets.cells)} landmarks are of another policy"
+                f"offsets of {shape[0]} arms and {shape[1]} landmarks, the policy has {own[0]} and {own[1]}"
             )
         served = copy(self)
-        served.offsets, served._posterior = offsets, offsets.posterior(scope=scope)
+        served.offsets, served._posterior = offsets, posterior or offsets.posterior()
         served._one = self._one.with_posterior(offsets.cells, served._posterior)
         served._exploring = self._exploring if exploring is None else exploring
-        if served._exploring.share > 0.0 and not self._points.size:
-            served._points = normal_points(offsets.n_arms + 1)  # one more: a stranger may be the incumbent
+        if served._exploring.share > 0.0:
+            served._factor = served._posterior.factor
+            served._points = self._points if self._points.size else normal_points(offsets.n_arms)
         served.version = self.version if version is None else version
         return served
 
@@ -193,10 +202,9 @@ class DefaultPolicy(PredictivePolicy):
         barred = np.array([arm.name in self._exploring.barred for arm in arms])
         if choice.strangers is not None:
             barred |= choice.strangers
-        columns = choice.columns
         dist = follow_doubt(
             careful_utility(predictions, trade_off),
-            self._posterior.covariance[expected.cells[0]][columns[:, None], columns],
+            self._factor[expected.cells[0]][choice.columns],
             pessimistic(predictions.usd),
             exploring=self._exploring,
             barred=barred,

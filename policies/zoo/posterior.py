@@ -30,6 +30,13 @@ class Posterior:
         variance: Reals = np.einsum("kii->ki", self.covariance)
         return variance
 
+    @property
+    def factor(self) -> Reals:
+        """F of each cell with F Fᵀ = its covariance, shape (k, m, m); some of the rows of F do for some of the arms."""
+        values, vectors = np.linalg.eigh(self.covariance)  # no Cholesky: an arm without doubt makes it singular
+        factor: Reals = vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+        return factor
+
     def __add__(self, other: "Posterior") -> "Posterior":
         """Of the sum of independent offsets."""
         return Posterior(self.mean + other.mean, self.covariance + other.covariance)

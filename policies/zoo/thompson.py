@@ -1,12 +1,11 @@
 """How much traffic doubt earns: the probability that each arm is the best, of a Gaussian posterior of utilities.
 
 Thompson sampling draws utilities and takes the best; the distribution of what it takes is this probability. A policy
-never draws, so it is worked out: in closed form for two arms, with fixed quasi-random points for more.
+never draws, so it is worked out: in closed form for two arms, with fixed points for more.
 """
 
 from dataclasses import dataclass
 from math import erf, sqrt
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +43,7 @@ _PRIMES = (
     107,
 )
 N_POINTS = 256
-_LEAST_VARIANCE = 1e-18
+_LEAST_SD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,70 +68,61 @@ class Exploring:
             raise ValueError("exploring: share must lie in 0..1, extra_usd and width must not be negative")
 
 
-def normal_points(n_arms: int) -> Reals:
-    """Fixed points that lie as a standard normal does, shape (N_POINTS, n_arms): a Kronecker sequence, mirrored.
+def normal_points(n_dims: int) -> Reals:
+    """Fixed points with the mean and the covariance of a standard normal, shape (N_POINTS, n_dims).
 
-    Source: Niederreiter, "Random Number Generation and Quasi-Monte Carlo Methods", 1992, with roots of primes.
+    Raises:
+        ValueError: There are too many dimensions for so few points.
     """
-    steps = np.arange(1, N_POINTS // 2 + 1)[:, None] * np.sqrt(_primes(n_arms))
-    inverse = NormalDist().inv_cdf
-    half = np.array([[inverse(min(max(part, 1e-9), 1 - 1e-9)) for part in row] for row in (steps + 0.5) % 1.0])
-    return np.concatenate([half, -half])
+    if n_dims >= N_POINTS // 2:
+        raise ValueError(f"{N_POINTS} points do for fewer than {N_POINTS // 2} arms, got {n_dims}")
+    half = np.random.default_rng(0).standard_normal((N_POINTS // 2, n_dims))
+    mirrored = np.concatenate([half, -half])
+    matched: Reals = mirrored @ np.linalg.inv(np.linalg.cholesky(mirrored.T @ mirrored / N_POINTS)).T
+    return matched
 
 
-def _primes(n: int) -> list[int]:
-    found: list[int] = []
-    candidate = 2
-    while len(found) < n:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
-        candidate += 1
-    return found
-
-
-def chances_of_best(mean: Reals, covariance: Reals, points: Reals) -> Reals:
-    """Probability that each of n arms has the highest utility, shape (n,).
+def chances_of_best(mean: Reals, factor: Reals, points: Reals) -> Reals:
+    """Probability that each of n arms has the highest utility, shape (n,); for more than two within about ±0.03.
 
     Args:
-        mean / covariance: Of the utilities, shapes (n,) and (n, n), positive semi-definite.
-        points: As of ``normal_points``, of at least n columns.
+        mean: Of the utilities, shape (n,).
+        factor: F with F Fᵀ = their covariance, shape (n, d).
+        points: Of ``normal_points(d)``.
     """
-    n = len(mean)
-    if n == 2:
-        variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-        lead = float(mean[0] - mean[1]) / sqrt(max(variance, _LEAST_VARIANCE))
-        first = 0.5 * (1.0 + erf(lead / sqrt(2.0)))
+    if len(mean) == 2:
+        apart = factor[0] - factor[1]
+        deviation = max(sqrt(float(apart @ apart)), _LEAST_SD)
+        first = 0.5 * (1.0 + erf(float(mean[0] - mean[1]) / deviation / sqrt(2.0)))
         return np.array([first, 1.0 - first])
-    values, vectors = np.linalg.eigh(covariance)
-    factor = vectors * np.sqrt(np.maximum(values, 0.0))  # no Cholesky: an arm without doubt makes it singular
-    drawn = points[:, :n] @ factor.T
+    drawn = points @ factor.T
     drawn += mean
-    return np.bincount(drawn.argmax(axis=1), minlength=n) / len(points)
+    return np.bincount(drawn.argmax(axis=1), minlength=len(mean)) / len(points)
 
 
 def follow_doubt(
-    utility: Reals, covariance: Reals, usd: Reals, *, exploring: Exploring, barred: NDArray[np.bool_], points: Reals
+    utility: Reals, factor: Reals, usd: Reals, *, exploring: Exploring, barred: NDArray[np.bool_], points: Reals
 ) -> Reals:
     """Probabilities of n eligible arms, shape (n,): those of being best, kept within what ``exploring`` allows.
 
     Args:
         utility: Shape (n,); −∞ for an arm that must not be taken.
-        covariance: Of the utilities, shape (n, n).
+        factor: F with F Fᵀ = the utilities' covariance, shape (n, d).
         usd: Expected cost, shape (n,), known for every arm that may be taken.
         barred: Arms that are taken only if their utility is the highest, shape (n,).
     """
     best = int(utility.argmax())
     dist = np.zeros(len(utility))
     dist[best] = 1.0
-    lead_variance = covariance.diagonal() + covariance[best, best] - 2.0 * covariance[best]
-    near = utility + exploring.width * np.sqrt(np.maximum(lead_variance, 0.0)) >= utility[best]
+    behind = factor - factor[best]
+    near = utility + exploring.width * np.sqrt(np.einsum("ij,ij->i", behind, behind)) >= utility[best]
     near &= ~barred
     near[best] = True
     rivals = np.flatnonzero(near)
     if len(rivals) < 2:
         return dist
     doubt = np.zeros(len(utility))
-    doubt[rivals] = chances_of_best(utility[rivals], covariance[np.ix_(rivals, rivals)], points)
+    doubt[rivals] = chances_of_best(utility[rivals], factor[rivals], points)
     extra = float(doubt[rivals] @ usd[rivals]) - float(usd[best])
     allowed = exploring.extra_usd * float(usd[best])
     share = exploring.share if extra <= allowed else min(exploring.share, allowed / extra)
