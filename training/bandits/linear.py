@@ -34,7 +34,7 @@ class _Ridge:
         self.theta_hat[action] = inverse @ self.b[action]
 
     def _mean_and_sd(self, context: Reals) -> tuple[Reals, Reals]:
-        variance = np.einsum("i,aij,j->a", context, self.A_inv, context, optimize=True)
+        variance = np.matmul(self.A_inv, context) @ context
         return self.theta_hat @ context, np.sqrt(np.maximum(variance, 0.0))
 
 

@@ -20,7 +20,7 @@ class ParetoBandit:
         """``warm``: with the package's settings for a start from labelled rows.
 
         Raises:
-            ImportError: paretobandit is not installed; it is one of the tools for development.
+            ImportError: paretobandit is not installed; it is in the extra ``rivals``.
         """
         from pareto_bandit.config import BEST_K3_HPARAMS, BEST_K3_TABULA_RASA_HPARAMS
         from pareto_bandit.policy import DisjointLinUCBPolicy

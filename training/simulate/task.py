@@ -83,7 +83,7 @@ def simulate(task: Simulate, *, encoder: Encoder, progress: Tell = lambda what, 
     if unknown:
         raise ValueError(f"no player is named {unknown[0]!r}; use some of {', '.join(NAMES)}")
     if any(name.startswith("paretobandit") for name in task.players) and find_spec("pareto_bandit") is None:
-        raise ImportError("no module 'pareto_bandit'; run: pip install paretobandit", name="pareto_bandit")
+        raise ImportError("no module 'pareto_bandit'; run: pip install 'gearshift[rivals]'", name="pareto_bandit")
     table = load_pool(task.data_dir, task.pools_file, task.pool)
     if len(table) < task.n_warm + 2:
         raise ValueError(f"pool {task.pool!r} has {len(table)} queries; a stream needs more than {task.n_warm}")
