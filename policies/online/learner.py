@@ -17,6 +17,7 @@ from policies.zoo.basis import Floats
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.offsets import PRIOR_ANSWERS, SHARED, Offsets
 from policies.zoo.posterior import Posterior
+from policies.zoo.thompson import Exploring
 
 
 class Learner:
@@ -115,6 +116,14 @@ class Learner:
             self._posteriors[scope] = self.offsets.posterior(scope=scope)
         return self._posteriors[scope]
 
-    def policy(self, *, scope: int = 0, version: str | None = None) -> DefaultPolicy:
-        """What serves a tenant now; it explores as the settings say."""
-        return self._policy.with_offsets(self.offsets, posterior=self.posterior(scope), version=version)
+    def policy(
+        self, *, scope: int = 0, exploring: Exploring | None = None, version: str | None = None
+    ) -> DefaultPolicy:
+        """What serves a tenant now.
+
+        Args:
+            exploring: As this tenant explores; None: as the settings say.
+        """
+        return self._policy.with_offsets(
+            self.offsets, posterior=self.posterior(scope), exploring=exploring, version=version
+        )

@@ -17,7 +17,6 @@ from policies.tradeoff import TradeOff
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.known import unlearned
 from training.bandits.base import Bandit
-from training.inputs import Inputs
 from training.simulate.stream import Stream
 
 
@@ -130,25 +129,3 @@ class BanditPlayer:
         """Learn the reward."""
         reward = feedback.score - self._quality_per_usd * feedback.usd
         self._bandit.update_params(feedback.column, reward, self._features[feedback.at])
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureMap:
-    """Principal directions of warm-up embeddings, standardised, and a 1: what linear bandits read."""
-
-    centre: Reals
-    directions: Reals
-
-    def __call__(self, inputs: Inputs) -> Reals:
-        """Features, shape (n, k + 1)."""
-        projected = (inputs.embeddings - self.centre) @ self.directions
-        return np.hstack([projected, np.ones((len(projected), 1))])
-
-
-def fit_feature_map(inputs: Inputs, *, n_directions: int = 32) -> FeatureMap:
-    """From the warm-up rows' embeddings."""
-    centre = inputs.embeddings.mean(axis=0).astype(np.float64)
-    _, _, found = np.linalg.svd(inputs.embeddings - centre, full_matrices=False)
-    directions = found[: min(n_directions, len(found))].T.astype(np.float64)
-    spread = np.maximum(((inputs.embeddings - centre) @ directions).std(axis=0), 1e-9)
-    return FeatureMap(centre, directions / spread)

@@ -20,8 +20,9 @@ from training.contender import Sample
 from training.embeddings import embed_prompts
 from training.inputs import make_inputs
 from training.prior.fit import fit_default
+from training.simulate.features import FeatureMap, fit_principal, fit_whitened
 from training.simulate.play import Played, play, play_full_information
-from training.simulate.players import BanditPlayer, DefaultPlayer, Player, fit_feature_map
+from training.simulate.players import BanditPlayer, DefaultPlayer, Player
 from training.simulate.regret import Verdict, cumulative_regret, judge
 from training.simulate.scenario import Scenario
 from training.simulate.stream import Stream, make_stream
@@ -138,24 +139,28 @@ def make_player(name: str, order: Order) -> Player:
     if name.startswith("default"):
         share = 1.0 if name == "default_thompson" else 0.0
         return DefaultPlayer(order.policy, order.stream, LearnerSettings(exploring=Exploring(share=share)), name=name)
-    features = fit_feature_map(order.warm.inputs)
-    contexts, m = features(order.stream.inputs), order.stream.scores.shape[1]
-    return BanditPlayer(_bandit(name, order, contexts.shape[1], m), contexts, order.stream, name=name)
+    bandit, features = _bandit(name, order)
+    return BanditPlayer(bandit, features(order.stream.inputs), order.stream, name=name)
 
 
-def _bandit(name: str, order: Order, dim: int, m: int) -> Bandit:
+def _bandit(name: str, order: Order) -> tuple[Bandit, FeatureMap]:
+    """A comparison bandit with the features that suit it."""
+    inputs, m = order.warm.inputs, order.stream.scores.shape[1]
+    principal = fit_principal(inputs)
+    dim = principal.directions.shape[1] + 1
     if name == "linucb":
-        return LinUCB(dim, m)
+        return LinUCB(dim, m), principal
     if name == "thompson":
-        return LinTS(dim, m)
+        return LinTS(dim, m), principal
     if name == "ucb":
-        return Ucb(m)
+        return Ucb(m), principal
     from training.bandits.paretobandit import ParetoBandit
 
-    bandit = ParetoBandit(dim, m, seed=order.seed, warm=name == "paretobandit_warm")
-    if name == "paretobandit_warm":
-        bandit.learn_offline(_rewards(order), fit_feature_map(order.warm.inputs)(order.warm.inputs))
-    return bandit
+    whitened, is_warm = fit_whitened(inputs), name == "paretobandit_warm"
+    bandit = ParetoBandit(whitened.directions.shape[1] + 1, m, seed=order.seed, warm=is_warm)
+    if is_warm:
+        bandit.learn_offline(_rewards(order), whitened(inputs))
+    return bandit, whitened
 
 
 def _rewards(order: Order) -> Reals:

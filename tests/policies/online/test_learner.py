@@ -199,6 +199,15 @@ def test_only_a_policy_told_to_explore_shares_its_traffic() -> None:
     assert "explores" in mixed.reason
 
 
+def test_a_tenant_explores_as_it_is_told_and_not_where_the_money_is_spent() -> None:
+    learner = fresh()
+    learner._doubt_sd[:] = 0.3
+    told = learner.policy(exploring=Exploring(share=0.3, barred=frozenset({"b/instant"})))
+    dist = told.score(CONTEXT, ARMS[:3], TradeOff(0.0)).dist
+    assert np.count_nonzero(dist) == 2
+    assert dist.max() >= 0.7
+
+
 def test_an_arm_that_was_never_run_gets_no_exploration() -> None:
     learner = fresh(exploring=Exploring())
     learner._doubt_sd[:] = 0.3
