@@ -23,7 +23,8 @@ from policies.features import FEATURE_NAMES, lexical_features
 from policies.policy import ArmFacts, Policy
 from policies.prices import Price
 from policies.tradeoff import TradeOff
-from policies.zoo.default import DefaultPolicy, DistilledModel
+from policies.zoo.default import DefaultPolicy
+from policies.zoo.distilled import DistilledModel
 from policies.zoo.feature_map import FeatureMap
 from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import LandmarkBasis

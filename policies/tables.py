@@ -74,7 +74,10 @@ class OutcomeTable:
 
     def rows(self, mask: Mask) -> "OutcomeTable":
         """The queries where ``mask``, shape (n,), is true, in order."""
-        kept = np.flatnonzero(mask)
+        return self.at_rows(np.flatnonzero(mask))
+
+    def at_rows(self, kept: Integers) -> "OutcomeTable":
+        """The queries of these row numbers, in their order."""
         return OutcomeTable(
             name=self.name,
             query_ids=tuple(self.query_ids[i] for i in kept),

@@ -15,7 +15,9 @@ PER_ARM = (
     *("levels.means", "levels.spread_sd", "levels.residual_sd"),
     *("roster.columns", "roster.offset", "roster.offset_sd", "tokens.input_ratio", "tokens.latency"),
 )
-OFFSETS = ("offsets.sums", "offsets.counts", "offsets.prior_sd")  # scopes first, then arms; only of ``default``
+# Only of ``default``; the first have scopes first, then arms. An older artifact lacks arm_sd and doubt_sd.
+OFFSETS = ("offsets.sums", "offsets.counts", "offsets.prior_sd", "offsets.arm_sd")
+OFFSETS_PER_ARM = ("offsets.noise_sd", "offsets.doubt_sd")
 TWO_PER_ARM = ("tokens.weights", "tokens.means", "tokens.smear", "tokens.log_max")  # all arms' tokens, then their USD
 _TYPICAL_INPUT_TOKENS = 300.0  # of a query, for the cost to expect of an arm that was never billed
 _LEAST_USD = 1e-9  # log of a free request
@@ -27,8 +29,8 @@ def without_arm(tensors: Mapping[str, NDArray[Any]], index: int) -> Tensors:
     fewer = {name: np.delete(tensors[name], index, axis=0) for name in PER_ARM}
     fewer |= {name: np.delete(tensors[name], (index, m + index), axis=-1) for name in TWO_PER_ARM}
     if OFFSETS[0] in tensors:
-        fewer |= {name: np.delete(tensors[name], index, axis=1) for name in OFFSETS}
-        fewer["offsets.noise_sd"] = np.delete(tensors["offsets.noise_sd"], index, axis=0)
+        fewer |= {name: np.delete(tensors[name], index, axis=1) for name in OFFSETS if name in tensors}
+        fewer |= {name: np.delete(tensors[name], index, axis=0) for name in OFFSETS_PER_ARM if name in tensors}
     return dict(tensors) | fewer
 
 
@@ -55,18 +57,25 @@ def append_arm(
         "tokens.latency": np.full(2, np.nan),
     }
     more = {name: _appended(tensors[name], fresh[name]) for name in PER_ARM}
-    more |= _unseen(tensors, noise_sd=spread)
+    more |= _unseen(tensors, noise_sd=spread, doubt_sd=offset_sd * spread**2)
     return dict(tensors) | more | _spending(tensors, price=price, output_tokens=output_tokens)
 
 
-def _unseen(tensors: Mapping[str, NDArray[Any]], *, noise_sd: float) -> Tensors:
-    """The offsets with a last arm of which nothing was seen and which varies between cells as the others do."""
+def _unseen(tensors: Mapping[str, NDArray[Any]], *, noise_sd: float, doubt_sd: float) -> Tensors:
+    """The offsets with a last arm of which nothing was seen and which varies between cells as the others do.
+
+    Args:
+        doubt_sd: Of its mean quality: its standing's, by which the first answers are weighed.
+    """
     if OFFSETS[0] not in tensors:
         return {}
     nothing = {name: np.zeros_like(tensors[name][:, :1]) for name in ("offsets.sums", "offsets.counts")}
-    nothing["offsets.prior_sd"] = tensors["offsets.prior_sd"].mean(axis=1, keepdims=True)
+    for name in ("offsets.prior_sd", "offsets.arm_sd"):
+        if name in tensors:
+            nothing[name] = tensors[name].mean(axis=1, keepdims=True)
     more = {name: np.concatenate([tensors[name], last], axis=1) for name, last in nothing.items()}
-    return more | {"offsets.noise_sd": _appended(tensors["offsets.noise_sd"], max(noise_sd, 1e-3))}
+    fresh = {"offsets.noise_sd": max(noise_sd, 1e-3), "offsets.doubt_sd": doubt_sd}
+    return more | {name: _appended(tensors[name], fresh[name]) for name in OFFSETS_PER_ARM if name in tensors}
 
 
 def _appended(values: NDArray[Any], last: Any) -> NDArray[Any]:

@@ -33,21 +33,23 @@ def most_useful(predictions: Predictions, trade_off: TradeOff) -> Reals:
     values = utility(predictions, trade_off)
     highest = values.max()
     if trade_off.max_usd < math.inf or math.isnan(highest):  # a cap, or something unknown: look at each arm
-        values = _careful_utility(predictions, trade_off)
+        values = careful_utility(predictions, trade_off)
         highest = values.max()
     best = values == highest
     dist: Reals = best / np.count_nonzero(best)
     return dist
 
 
-def _careful_utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
-    usd, seconds = _pessimistic(predictions.usd), _pessimistic(predictions.seconds)
+def careful_utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
+    """Utility of each arm as ``most_useful`` compares them, shape (n_arms,): −∞ for one above ``max_usd``."""
+    usd, seconds = pessimistic(predictions.usd), pessimistic(predictions.seconds)
     values = utility(Predictions(predictions.quality, predictions.quality_sd, usd, seconds), trade_off)
     affordable = usd <= trade_off.max_usd
     return np.where(affordable, values, -np.inf) if affordable.any() else values
 
 
-def _pessimistic(values: Reals) -> Reals:
+def pessimistic(values: Reals) -> Reals:
+    """USD or seconds with what is unknown as large as the largest known, or 0 where all are unknown."""
     unknown = np.isnan(values)
     if not unknown.any():
         return values

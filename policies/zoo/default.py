@@ -6,6 +6,7 @@ one decision costs two small products.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,96 +15,39 @@ from numpy.typing import NDArray
 
 from policies.context import Context
 from policies.errors import ArtifactError
-from policies.policy import ArmFacts
+from policies.policy import ArmFacts, Scores
 from policies.predictions import Reals
-from policies.zoo.basis import Floats, Tensors, check_shapes
+from policies.tradeoff import TradeOff
+from policies.zoo.basis import Floats, Tensors
+from policies.zoo.choose import careful_utility, pessimistic
+from policies.zoo.distilled import BASIS, DistilledModel
 from policies.zoo.guard import Guard
-from policies.zoo.landmark_basis import LandmarkBasis, Look
+from policies.zoo.landmark_basis import Look
 from policies.zoo.offsets import Offsets
 from policies.zoo.one_query import OneQuery
+from policies.zoo.posterior import Posterior
 from policies.zoo.predictive import PredictivePolicy
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import Roster
+from policies.zoo.thompson import Exploring, follow_doubt, normal_points
 from policies.zoo.tokens import TokenModel
-
-_PREFIX = "distilled.basis"
 
 
 @dataclass(frozen=True, slots=True)
-class DistilledModel:
-    """Expected scores as the teacher gives them, linear in the landmark features.
+class Recall:
+    """What the prior alone says of n queries: what a late outcome is compared with.
 
     Attributes:
-        weights: Shape (n_outputs, m).
-        centre: Mean of the features over the training queries, shape (n_outputs,).
-        means: Mean of the teacher's predictions, shape (m,).
-        mass: Training queries nearest to each landmark, shape (n_landmarks,).
+        quality: Expected scores without offsets, shape (n, m).
+        cells: Cell of each query, shape (n,).
     """
 
-    basis: LandmarkBasis
-    weights: Reals
-    centre: Reals
-    means: Reals
-    mass: Reals
-
-    @property
-    def n_arms(self) -> int:
-        return int(self.weights.shape[1])
-
-    @property
-    def dim(self) -> int:
-        return self.basis.dim
-
-    def quality(self, embeddings: Floats, lexical: Floats) -> Reals:
-        """Expected score in [0, 1], shape (n, m)."""
-        return self.quality_of(self.basis.look(embeddings, lexical))
-
-    def quality_of(self, look: Look) -> Reals:
-        """The same of queries already looked at."""
-        quality: Reals = np.clip(self.means + (look.features - self.centre) @ self.weights, 0.0, 1.0)
-        return quality
-
-    def evidence(self, look: Look) -> Reals:
-        """Training queries that a prediction rests on, by the kernel's weight of them, shape (n,)."""
-        evidence: Reals = look.features[:, : self.basis.n_landmarks] @ self.mass
-        return evidence
-
-    def tensors(self) -> dict[str, NDArray[Any]]:
-        """As float32 arrays named ``distilled.*``."""
-        parts = ("weights", "centre", "means", "mass")
-        own = {f"distilled.{part}": getattr(self, part).astype(np.float32) for part in parts}
-        return own | self.basis.tensors(_PREFIX)
-
-    @classmethod
-    def from_tensors(cls, tensors: Tensors) -> "DistilledModel":
-        """The inverse of ``tensors``.
-
-        Raises:
-            KeyError: A part is missing.
-            ValueError: The shapes do not belong together.
-        """
-        basis = LandmarkBasis.from_tensors(tensors, _PREFIX)
-        parts = ("weights", "centre", "means", "mass")
-        weights, centre, means, mass = (tensors[f"distilled.{part}"].astype(np.float64) for part in parts)
-        check_shapes(
-            {
-                "distilled.weights": (weights.shape, (basis.n_outputs, len(means))),
-                "distilled.centre": (centre.shape, (basis.n_outputs,)),
-                "distilled.mass": (mass.shape, (basis.n_landmarks,)),
-            }
-        )
-        return cls(basis, weights, centre, means, mass)
-
-    @classmethod
-    def example(cls, *, n_arms: int, dim: int) -> "DistilledModel":
-        """Small random weights."""
-        basis, rng = LandmarkBasis.example(dim=dim), np.random.default_rng(7)
-        weights = rng.normal(scale=0.1, size=(basis.n_outputs, n_arms))
-        return cls(basis, weights, np.zeros(basis.n_outputs), np.full(n_arms, 0.6), np.full(basis.n_landmarks, 5.0))
+    quality: Reals
+    cells: NDArray[np.int32]
 
 
 class DefaultPolicy(PredictivePolicy):
-    """Prior + offsets; takes the eligible arm of highest predicted utility."""
+    """Prior + offsets; takes the eligible arm of highest predicted utility, or follows doubt where it may explore."""
 
     name = "default"
     model_type = DistilledModel
@@ -128,6 +72,9 @@ class DefaultPolicy(PredictivePolicy):
         prior = _prior_of(model)
         self._prior = prior
         self.offsets = offsets or _none_seen(prior.basis.n_landmarks, levels)
+        self._posterior, self._exploring = self.offsets.posterior(), Exploring(share=0.0)
+        self._tested: DefaultPolicy = self
+        self._points = self._factor = np.zeros((0, 0))  # made where it explores
         super().__init__(model, tokens, guard, levels, arms=arms, encoder_id=encoder_id, version=version)
         if self.offsets.n_arms != len(arms):
             raise ArtifactError(f"offsets are of {self.offsets.n_arms} arms, not of {len(arms)}; train it again")
@@ -139,7 +86,8 @@ class DefaultPolicy(PredictivePolicy):
             tokens=tokens,
             guard=guard,
             levels=levels,
-            offsets=self.offsets,
+            cells=self.offsets.cells,
+            posterior=self._posterior,
         )
 
     @classmethod
@@ -183,30 +131,102 @@ class DefaultPolicy(PredictivePolicy):
         kept, far = np.ones(len(look.distance)), np.zeros(len(look.distance), dtype=np.bool_)
         if self.guard is not None:
             kept, far = self.guard.familiarity(look.distance), self.guard.is_far(look.distance)
-        quality, levels, share = self._quality_of(look), self.levels, kept[:, None]
+        levels, share = self.levels, kept[:, None]
         spending = self.tokens.spending_of(look.features, kept=kept)
         cell = self.offsets.cells[look.nearest]
         known = share * levels.residual_sd**2 / (1.0 + self._prior.evidence(look))[:, None]
         unknown = (1.0 - share) * levels.spread_sd**2
-        shifted = levels.means + share * (quality - levels.means) + self.offsets.mean(cell)
         return Expectations(
-            quality=np.clip(shifted, 0.0, 1.0),
-            quality_sd=np.sqrt(known + unknown + self.offsets.variance(cell)),
+            quality=np.clip(self._trusted(look, kept) + self._posterior.mean[cell], 0.0, 1.0),
+            quality_sd=np.sqrt(known + unknown + self._posterior.variance[cell]),
             output_tokens=spending.output_tokens,
             usd=spending.usd,
             seconds=spending.seconds,
             familiarity=kept,
             far=far,
+            cells=cell,
         )
+
+    def recall(self, embeddings: Floats, lexical: Floats) -> Recall:
+        """What the prior alone says of ``embeddings`` (n, dim) and ``lexical`` (n, n_features)."""
+        look = self._prior.basis.look(embeddings, lexical)
+        kept = np.ones(len(look.distance)) if self.guard is None else self.guard.familiarity(look.distance)
+        return Recall(self._trusted(look, kept), self.offsets.cells[look.nearest])
+
+    def with_offsets(
+        self,
+        offsets: Offsets,
+        *,
+        posterior: Posterior | None = None,
+        exploring: Exploring | None = None,
+        version: str | None = None,
+    ) -> Self:
+        """The same prior with other offsets; only what is looked up is made anew.
+
+        Args:
+            posterior: Of the scope to serve, None for everybody's.
+            exploring: None: as this policy explores, which after loading is not at all.
+            version: Of what serves then; None keeps it, for a policy that no log tells of.
+
+        Raises:
+            ArtifactError: The offsets are not of this policy's arms and landmarks.
+        """
+        shape, own = (offsets.n_arms, len(offsets.cells)), (self.offsets.n_arms, len(self.offsets.cells))
+        if shape != own:
+            raise ArtifactError(
+                f"offsets of {shape[0]} arms and {shape[1]} landmarks, the policy has {own[0]} and {own[1]}"
+            )
+        served = copy(self)
+        served.offsets, served._posterior = offsets, posterior or offsets.posterior()
+        served._one = self._one.with_posterior(offsets.cells, served._posterior)
+        served._exploring = self._exploring if exploring is None else exploring
+        if served._exploring.share > 0.0:
+            served._factor = served._posterior.factor
+            served._points = self._points if self._points.size else normal_points(offsets.n_arms)
+        served.version = self.version if version is None else version
+        return served
+
+    def score(self, context: Context, arms: Sequence[ArmFacts], trade_off: TradeOff) -> Scores:
+        """One-hot on the arm of highest utility, unless it explores: then, near it, the probability of being best.
+
+        Raises:
+            ValueError: The embedding has another length than the artifact's encoder gives.
+        """
+        if trade_off.quality_floor > 0.0 and self._keeper is not None:
+            # What was promised is the policy that was tested: before it learned from traffic, and without exploring.
+            return PredictivePolicy.score(self._tested, context, arms, trade_off)
+        if self._exploring.share == 0.0:
+            return super().score(context, arms, trade_off)
+        choice, expected = self.columns.of(arms), self._expect_one(context)
+        predictions = self._predictions(choice, expected, context)
+        scores = self._best(predictions, arms, trade_off)
+        if expected.cells is None:
+            return scores
+        # An arm that was never run has no posterior to draw from: anchors come first.
+        barred = np.array([arm.name in self._exploring.barred for arm in arms])
+        if choice.strangers is not None:
+            barred |= choice.strangers
+        dist = follow_doubt(
+            careful_utility(predictions, trade_off),
+            self._factor[expected.cells[0]][choice.columns],
+            pessimistic(predictions.usd),
+            exploring=self._exploring,
+            barred=barred,
+            points=self._points,
+        )
+        return replace(scores, dist=dist, reason=f"{scores.reason}; explores") if dist.max() < 1.0 else scores
 
     def _expect_one(self, context: Context) -> Expectations:
         if context.embedding.shape == (self.embedding_dim,):
             return self._one.expect(context.embedding, context.features)
         return super()._expect_one(context)
 
-    def _quality_of(self, look: Look) -> Reals:
+    def _trusted(self, look: Look, kept: Reals) -> Reals:
+        """Quality by the prior, shrunk to the arms' means where a query is unlike the training ones, shape (n, m)."""
         trained = self._prior.quality_of(look)
-        return self.model.enrol(trained) if isinstance(self.model, Roster) else trained
+        quality = self.model.enrol(trained) if isinstance(self.model, Roster) else trained
+        shrunk: Reals = self.levels.means + kept[:, None] * (quality - self.levels.means)
+        return shrunk
 
 
 def _prior_of(model: QualityModel) -> DistilledModel:
@@ -218,10 +238,10 @@ def _prior_of(model: QualityModel) -> DistilledModel:
 
 def _shared(tensors: Tensors) -> dict[str, NDArray[Any]]:
     """``tensors`` with the basis also under the names by which cost model and guard look for theirs."""
-    basis = {name: values for name, values in tensors.items() if name.startswith(f"{_PREFIX}.")}
-    tokens = {name.replace(_PREFIX, "tokens.basis"): values for name, values in basis.items()}
+    basis = {name: values for name, values in tensors.items() if name.startswith(f"{BASIS}.")}
+    tokens = {name.replace(BASIS, "tokens.basis"): values for name, values in basis.items()}
     parts = ("centre", "projection", "landmarks", "metric") if "guard.bounds" in tensors else ()
-    guard = {f"guard.{part}": basis[f"{_PREFIX}.{part}"] for part in parts if f"{_PREFIX}.{part}" in basis}
+    guard = {f"guard.{part}": basis[f"{BASIS}.{part}"] for part in parts if f"{BASIS}.{part}" in basis}
     return dict(tensors) | tokens | guard
 
 

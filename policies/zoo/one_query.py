@@ -4,15 +4,18 @@ At this size a step costs more than its arithmetic. So whatever does not change 
 everything linear in the features is one product, and bounds and the offsets' posterior are looked up.
 """
 
+from copy import copy
 from math import exp, sqrt
+from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats
 from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import LandmarkBasis, to_chances
-from policies.zoo.offsets import Offsets
+from policies.zoo.posterior import Posterior
 from policies.zoo.quality import Expectations, Levels, QualityModel
 from policies.zoo.roster import Roster
 from policies.zoo.tokens import TokenModel
@@ -100,7 +103,8 @@ class OneQuery:
         tokens: TokenModel,
         guard: Guard | None,
         levels: Levels,
-        offsets: Offsets,
+        cells: NDArray[np.int32],
+        posterior: Posterior,
     ) -> None:
         """Combine the parts; ``quality`` are weights, centre and means of the distilled model."""
         of_quality, centre, means = quality
@@ -113,10 +117,18 @@ class OneQuery:
         self._bounds = None if guard is None else tuple(float(bound) for bound in guard.bounds)
         self._tokens, self._means = tokens, levels.means
         self._known, self._unknown = levels.residual_sd**2, levels.spread_sd**2
-        cells = np.arange(offsets.sums.shape[2])
-        self._cells = offsets.cells.tolist()
-        self._offset_mean = np.ascontiguousarray(offsets.mean(cells))  # (n_cells, m)
-        self._offset_variance = np.ascontiguousarray(offsets.variance(cells))
+        self._take(cells, posterior)
+
+    def with_posterior(self, cells: NDArray[np.int32], posterior: Posterior) -> Self:
+        """The same with other offsets: the cell of each landmark, and what is known of each cell."""
+        changed = copy(self)
+        changed._take(cells, posterior)
+        return changed
+
+    def _take(self, cells: NDArray[np.int32], posterior: Posterior) -> None:
+        self._cells = cells.tolist()
+        self._offset_mean = np.ascontiguousarray(posterior.mean)  # (n_cells, m)
+        self._offset_variance = np.ascontiguousarray(posterior.variance)
 
     def expect(self, embedding: Floats, lexical: Floats) -> Expectations:
         """Of ``embedding`` (dim,) and ``lexical`` (n_features,); n = 1."""
@@ -149,6 +161,7 @@ class OneQuery:
             seconds=(latency[:, 0] + output_tokens * latency[:, 1])[None, :],
             familiarity=np.array([kept]),
             far=np.array([far]),
+            cells=np.array([cell]),
         )
 
     def _trust(self, distance: float) -> tuple[float, bool]:

@@ -22,7 +22,7 @@ from policies.settings import PolicySettings
 from policies.tradeoff import TradeOff
 from policies.zoo.basis import Floats, Tensors, check_shapes
 from policies.zoo.choose import most_useful
-from policies.zoo.columns import Columns
+from policies.zoo.columns import Choice, Columns
 from policies.zoo.guard import Guard
 from policies.zoo.known import bounded_by_client
 from policies.zoo.quality import Expectations, Levels, QualityModel
@@ -225,7 +225,10 @@ class PredictivePolicy:
         Raises:
             ValueError: The embedding has another length than the artifact's encoder gives.
         """
-        predictions = self._predict(context, arms)
+        choice, expected = self.columns.of(arms), self._expect_one(context)
+        return self._best(self._predictions(choice, expected, context), arms, trade_off)
+
+    def _best(self, predictions: Predictions, arms: Sequence[ArmFacts], trade_off: TradeOff) -> Scores:
         if trade_off.quality_floor > 0.0 and self._keeper is not None:
             return self._keeper.score(predictions, arms, trade_off)
         dist = most_useful(predictions, trade_off)
@@ -236,8 +239,7 @@ class PredictivePolicy:
         )
         return Scores(dist, predictions, f"{reason}; unlike the training queries" if predictions.far else reason)
 
-    def _predict(self, context: Context, arms: Sequence[ArmFacts]) -> Predictions:
-        choice, expected = self.columns.of(arms), self._expect_one(context)
+    def _predictions(self, choice: Choice, expected: Expectations, context: Context) -> Predictions:
         columns, unknown = choice.columns, choice.strangers
         quality, quality_sd = expected.quality[0, columns], expected.quality_sd[0, columns]
         tokens = expected.output_tokens[0, columns]

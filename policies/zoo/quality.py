@@ -96,6 +96,7 @@ class Expectations:
         seconds: Shape (n, m), NaN for an arm whose times were never recorded.
         familiarity: How much of each prediction was kept, 0..1, shape (n,).
         far: Queries unlike the training ones, shape (n,).
+        cells: Cell of each query by which offsets are kept, shape (n,); None from a policy that keeps none.
     """
 
     quality: Reals
@@ -105,3 +106,4 @@ class Expectations:
     seconds: Reals
     familiarity: Reals
     far: NDArray[np.bool_]
+    cells: NDArray[np.integer[Any]] | None = None

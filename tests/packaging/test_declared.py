@@ -40,7 +40,7 @@ def imported(package: str) -> Iterator[tuple[str, str]]:
     [
         ("policies", ["minilm", "sentence-transformers", "train"]),
         ("router", ["local", "litellm"]),
-        ("training", ["train", "encoder"]),
+        ("training", ["train", "encoder", "rivals"]),
         ("bench", ["dev"]),
     ],
 )

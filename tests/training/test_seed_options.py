@@ -18,6 +18,7 @@ PLAIN = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
         (train, ["encoder", "--prompts", "absent", "--out", "absent"]),
         *[(train, [name, "--data", "absent", "--out", "absent"]) for name in ("linear", *ZOO)],
         (train, ["anchors", "--out", "absent"]),
+        (train, ["simulate", "--data", "absent", "--pools", "absent", "--pool", "absent"]),
     ],
 )
 def test_a_negative_seed_is_refused(verb: typer.Typer, arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from training.commands.progress import progress_bars
 from training.commands.train_anchors import anchors
+from training.commands.train_simulate import simulate
 from training.commands.train_zoo import DATA_HELP, PRICES_HELP, add_to, names_of
 
 command = typer.Typer(help="Fit a policy from recorded outcomes.", no_args_is_help=True)
@@ -121,3 +122,4 @@ def _print_json(result: dict[str, Any]) -> None:
 
 add_to(command)
 command.command()(anchors)
+command.command()(simulate)

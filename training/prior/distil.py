@@ -10,10 +10,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.zoo.default import DefaultPolicy, DistilledModel
+from policies.zoo.default import DefaultPolicy
+from policies.zoo.distilled import DistilledModel
 from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import LandmarkBasis
-from policies.zoo.offsets import Offsets
+from policies.zoo.offsets import PRIOR_ANSWERS, SHARED, Offsets
 from policies.zoo.quality import Levels
 from policies.zoo.tokens import TokenModel
 from training.inputs import Inputs, Reals
@@ -106,7 +107,8 @@ def _offsets(
     """Nothing seen; how far cells may differ is what the held-out residuals show beyond their noise."""
     centres = k_means(basis.landmarks, max(1, min(settings.n_cells, basis.n_landmarks // 4)), seed=seed)
     cells = half_distances(basis.landmarks, centres).argmin(axis=1).astype(np.int32)
-    return Offsets.fresh(cells, prior_sd=between_cells_sd(cells[nearest], residual, noise_sd), noise_sd=noise_sd)
+    fresh = Offsets.fresh(cells, prior_sd=between_cells_sd(cells[nearest], residual, noise_sd), noise_sd=noise_sd)
+    return fresh.warmed(answers=min(len(residual), PRIOR_ANSWERS), shared=SHARED)
 
 
 def between_cells_sd(cell: NDArray[np.int32], residual: Reals, noise_sd: Reals) -> Reals:

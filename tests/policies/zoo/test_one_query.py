@@ -13,7 +13,8 @@ from policies.features import FEATURE_NAMES
 from policies.policy import ArmFacts
 from policies.prices import Price
 from policies.tradeoff import TradeOff
-from policies.zoo.default import DefaultPolicy, DistilledModel
+from policies.zoo.default import DefaultPolicy
+from policies.zoo.distilled import DistilledModel
 from policies.zoo.guard import Guard
 from policies.zoo.landmark_basis import LandmarkBasis
 from policies.zoo.offsets import Offsets
@@ -59,6 +60,9 @@ def made(*, n_base: int = M, **changed: object) -> DefaultPolicy:
             counts=rng.uniform(0, 9, size=(1, M, N_CELLS)),
             prior_sd=np.array([[0.1, 0.0, 0.05, 0.2, 0.1]]),
             noise_sd=rng.uniform(0.2, 0.5, size=M),
+            arm_sd=rng.uniform(0.0, 0.1, size=(1, M)),
+            doubt_sd=np.array([0.0, 0.3, 0.0, 0.0, 0.0]),
+            shared=np.array([0.5, 0.7]),
         ),
     } | changed
     levels = Levels(rng.uniform(0.3, 0.8, size=M), rng.uniform(0.3, 0.5, size=M), rng.uniform(0.2, 0.4, size=M))

@@ -1,0 +1,1 @@
+"""Bandits that learn from scratch, to compare with: named and shaped as in Open Bandit Pipeline."""
