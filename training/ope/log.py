@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.archive_schema import read_log
 from policies.prices import NANO
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 FAILED = ("error", "upstream_cut")  # the arm gave no answer: quality 0, whatever it cost
 NO_END = (None, "unknown_after_crash")
 Progress = Callable[[str, int, int], None]
-_SUMMED = ("outcome_nano_usd", "outcome_seconds")
+DRAWN = frozenset({"drawn"})
+LABELLED = DRAWN | {"forced", "late", "single"}  # no free draws, but who served and what came of it is known
+_SUMMED = ("outcome_nano_usd", "outcome_seconds", "outcome_input_tokens", "outcome_output_tokens")
 
 
 @dataclass(slots=True)
@@ -48,6 +51,7 @@ class LoggedRounds:
 
     Attributes:
         encoder_id: Only rounds embedded by it.
+        until: Only rounds that began before this POSIX time.
         metric: Feedback that is the quality, within 0..1; None takes the first there is of the gateway's own.
         arms: Every arm that was eligible in some round.
     """
@@ -56,39 +60,58 @@ class LoggedRounds:
     encoder_id: str
     metric: str | None
     since: float | None
+    until: float
     arms: tuple[str, ...]
     later: Mapping[str, Reals] = field(repr=False)
 
     def chunks(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
         """Rounds with an outcome and a judgement, a partition of the archive at a time."""
-        told = tally or Tally()
-        for table in read_log(self.folder, since=self.since):
+        return self._read(tally or Tally(), DRAWN, progress)
+
+    def labels(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
+        """Likewise what can be learned from: also rounds that were no free draw, ``action`` being the arm that served.
+
+        A round that a fallback answered belongs to the arm that answered.
+        """
+        return self._read(tally or Tally(), LABELLED, progress)
+
+    def _read(self, told: Tally, kinds: frozenset[str], progress: Progress | None) -> Iterator[Rounds]:
+        for whole in read_log(self.folder, since=self.since):
+            table = whole.filter(whole["at"].to_numpy() < self.until) if self.until < np.inf else whole
             told.n_rows += table.num_rows
-            rounds = self._rounds(table, told)
+            rounds = self._rounds(table, told, kinds)
             told.n_rounds += 0 if rounds is None else len(rounds)
             if progress is not None:
                 progress("reading rounds", told.n_rows, told.n_rows)
             if rounds is not None:
                 yield rounds
 
-    def _rounds(self, table: "pa.Table", tally: Tally) -> Rounds | None:
+    def _rounds(self, table: "pa.Table", tally: Tally, kinds: frozenset[str]) -> Rounds | None:
         quality = self._quality(table)
-        reason = np.array(["" for _ in range(table.num_rows)], dtype=object)
-        kinds, status = table["kind"].to_pylist(), table["outcome_status"].to_pylist()
-        encoders, dims = table["encoder_id"].to_pylist(), table["embedding_dim"].to_pylist()
-        for row in range(table.num_rows):
-            reason[row] = (
-                "outcome without decision" if kinds[row] is None
-                else kinds[row] if kinds[row] != "drawn"
-                else "open" if status[row] in NO_END
-                else "no embedding" if not dims[row]
-                else "another encoder" if encoders[row] != self.encoder_id
-                else "unjudged" if np.isnan(quality[row])
-                else ""
-            )  # fmt: skip
-        kept = np.flatnonzero(reason == "")
-        tally.excluded.update(Counter(reason[reason != ""].tolist()))
-        return self._columns(table.take(kept), quality[kept]) if len(kept) else None
+        reasons = self._reasons(table, quality, kinds)
+        kept = np.flatnonzero(reasons == "")
+        tally.excluded.update(Counter(reasons[reasons != ""].tolist()))
+        if not len(kept):
+            return None
+        acted = "arm" if kinds == DRAWN else "outcome_served_arm"
+        return self._columns(table.take(kept), quality[kept], acted)
+
+    def _reasons(self, table: "pa.Table", quality: Reals, kinds: frozenset[str]) -> NDArray[np.object_]:
+        """Why each row is no round; empty for those that are."""
+        names = ("kind", "outcome_status", "encoder_id", "embedding_dim", "outcome_served_arm")
+        columns = zip(*(_list(table[name]) for name in names), quality, strict=True)
+        reasons = [
+            "outcome without decision" if kind is None
+            else kind if kind not in kinds
+            else "open" if status in NO_END
+            else "no embedding" if not dim
+            else "another encoder" if encoder != self.encoder_id
+            else "no arm served" if kinds != DRAWN and served not in self.arms
+            else "unjudged" if np.isnan(value)
+            else ""
+            for kind, status, encoder, dim, served, value in columns
+        ]  # fmt: skip
+        return np.array(reasons, dtype=object)
 
     def _quality(self, table: "pa.Table") -> Reals:
         names = (self.metric,) if self.metric else METRICS
@@ -109,12 +132,12 @@ class LoggedRounds:
             )
         return found
 
-    def _columns(self, table: "pa.Table", quality: Reals) -> Rounds:
+    def _columns(self, table: "pa.Table", quality: Reals, acted: str) -> Rounds:
         n, m = table.num_rows, len(self.arms)
         eligible, propensities = np.zeros((n, m), dtype=np.bool_), np.zeros((n, m))
         row, column, chance = _flat(table, self.arms)
         eligible[row, column], propensities[row, column] = True, chance
-        usd, seconds = self._sums(table)
+        sums = self._sums(table)
         embeddings = np.frombuffer(b"".join(_list(table["embedding"])), dtype=np.float16)
         trade_off = np.array(table["trade_off"].to_pylist(), dtype=np.float64)
         trade_off[:, 3] = np.where(np.isnan(trade_off[:, 3]), np.inf, trade_off[:, 3])
@@ -125,27 +148,34 @@ class LoggedRounds:
             prompt_tokens=table["prompt_tokens"].to_numpy().astype(np.float64),
             propensities=propensities,
             eligible=eligible,
-            action=_index(table["arm"], self.arms),
+            action=_index(table[acted], self.arms),
             quality=quality,
-            usd=usd,
-            seconds=seconds,
+            usd=sums[:, 0] / NANO,
+            seconds=sums[:, 1],
+            input_tokens=sums[:, 2],
+            output_tokens=sums[:, 3],
             trade_off=trade_off,
             tenant=np.array(table["tenant"].to_pylist(), dtype=np.str_),
             at=table["at"].to_numpy().astype(np.float64),
         )
 
-    def _sums(self, table: "pa.Table") -> tuple[Reals, Reals]:
-        """USD and seconds of each decision, those of its later requests included."""
-        nano, seconds = (table[name].to_numpy().astype(np.float64) for name in _SUMMED)
-        more = np.array([self.later.get(str(each), _NOTHING) for each in table["decision_id"].to_pylist()])
-        return (nano + more[:, 0]) / NANO, seconds + more[:, 1]
+    def _sums(self, table: "pa.Table") -> Reals:
+        """``_SUMMED`` of each decision, those of its later requests included, shape (n, 4)."""
+        own = np.stack([table[name].to_numpy().astype(np.float64) for name in _SUMMED], axis=1)
+        more = [self.later.get(str(each), _NOTHING) for each in table["decision_id"].to_pylist()]
+        return own + np.array(more)
 
 
-_NOTHING = np.zeros(2)
+_NOTHING = np.zeros(len(_SUMMED))
 
 
 def open_rounds(
-    folder: Path, *, encoder_id: str = "", metric: str | None = None, since: float | None = None
+    folder: Path,
+    *,
+    encoder_id: str = "",
+    metric: str | None = None,
+    since: float | None = None,
+    until: float = np.inf,
 ) -> LoggedRounds:
     """Read through the log once: which arms there were, and what later requests of a turn added.
 
@@ -171,7 +201,7 @@ def open_rounds(
             f"{folder}: the log holds no drawn decision with two or more arms; nothing to evaluate on"
         )
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
-    return LoggedRounds(folder, wanted, metric, since, tuple(sorted(arms)), later)
+    return LoggedRounds(folder, wanted, metric, since, until, tuple(sorted(arms)), later)
 
 
 def _add_later(sticky: "pa.Table", later: dict[str, Reals]) -> None:

@@ -33,6 +33,7 @@ class Rounds:
         eligible: Shape (n, m).
         action: Index of the drawn arm, shape (n,).
         quality / usd / seconds: What came of it, NaN where unknown, shape (n,).
+        input_tokens / output_tokens: As billed, shape (n,).
         trade_off: λ, μ, quality floor and cap in USD (infinite for none) in force, shape (n, 4).
         tenant: Shape (n,).
         at: POSIX seconds of the decision, shape (n,).
@@ -48,6 +49,8 @@ class Rounds:
     quality: Reals
     usd: Reals
     seconds: Reals
+    input_tokens: Reals
+    output_tokens: Reals
     trade_off: Reals
     tenant: NDArray[np.str_]
     at: Reals

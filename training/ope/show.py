@@ -15,6 +15,7 @@ _WHY = {
     "late": "decided too late",
     "single": "one eligible arm",
     "open": "without an end",
+    "no arm served": "refused before an arm answered",
     "unjudged": "nobody judged the answer",
     "no embedding": "logged without embedding",
     "another encoder": "embedded by another encoder",

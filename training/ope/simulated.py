@@ -71,6 +71,8 @@ class SimulatedLog:
             quality=table.scores[rows, action],
             usd=table.usd[rows, action],
             seconds=table.seconds[rows, action],
+            input_tokens=table.input_tokens[rows, action].astype(np.float64),
+            output_tokens=table.completion_tokens[rows, action].astype(np.float64),
             trade_off=np.tile(np.array(terms), (n, 1)),
             tenant=np.full(n, "simulated"),
             at=np.arange(n, dtype=np.float64),
