@@ -13,6 +13,7 @@ from policies.errors import PolicyError, PolicyMismatch
 from policies.prices import Price
 from policies.registry import policy_type
 from policies.tables import OutcomeTable
+from policies.zoo.default import DefaultPolicy
 from policies.zoo.predictive import PredictivePolicy
 from policies.zoo.sigmoid import log_odds
 from training.anchors.estimate import Standing
@@ -75,6 +76,15 @@ def test_the_mean_prediction_of_a_newcomer_is_its_standing(world: OutcomeTable, 
     assert quality[:, 2].mean() == pytest.approx(0.7, abs=1e-6)
     easy = np.array(world.domains) == "easy"
     assert quality[easy, 2].mean() > quality[~easy, 2].mean() + 0.1  # it shares the difficulty
+
+
+def test_online_offsets_begin_with_a_newcomers_doubt(world: OutcomeTable, encoder: Any) -> None:
+    artifact, _ = fitted(world, encoder, "default")
+    standing = Standing(float(log_odds(0.5)), 0.4)
+    offsets = DefaultPolicy.from_artifact(adopt(artifact, Newcomer(NEW.arm, NEW.price, standing))).offsets
+    assert offsets.doubt_sd[-1] == pytest.approx(0.4 * 0.25)  # a log odds' deviation × p(1 − p)
+    assert (offsets.doubt_sd[:-1] == 0).all()
+    assert offsets.arm_sd[0, -1] == pytest.approx(offsets.arm_sd[0, :-1].mean())
 
 
 def test_its_tokens_and_price_are_expected(world: OutcomeTable, encoder: Any) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from training.report.drawing import Picture, colour, figure, legend, series
+from training.simulate.play import FULL
 
 _SHOWN_SPAN = 2  # players whose orders' span is drawn
+_N_COLOURS = 6
 
 
 def regret_picture(result: Mapping[str, Any]) -> Picture:
@@ -18,7 +20,7 @@ def regret_picture(result: Mapping[str, Any]) -> Picture:
     for index, name in enumerate(names):
         curves = [np.array(order["policies"][name]["curve"]) for order in result["orders"]]
         at, values = curves[0][:, 0], np.stack([curve[:, 1] for curve in curves])
-        style = series(index)
+        style = _style(name, index)
         (line,) = axes.plot(at, values.mean(axis=0), label=name.replace("_", " "), **style)
         handles.append(line)
         if index < _SHOWN_SPAN and len(curves) > 1:
@@ -36,6 +38,12 @@ def regret_picture(result: Mapping[str, Any]) -> Picture:
     return Picture(
         "regret", f"Regret, scenario {result['scenario']['name']}, {len(result['orders'])} orders", alt, made
     )
+
+
+def _style(name: str, index: int) -> dict[str, Any]:
+    if name == FULL:
+        return {"color": colour("ink"), "linestyle": (0, (1, 1)), "linewidth": 1.5}
+    return series(index) if index < _N_COLOURS else series(index) | {"color": colour("muted")}
 
 
 def _changes(scenario: Mapping[str, Any]) -> Sequence[float]:

@@ -15,6 +15,7 @@ from policies.zoo.default import DefaultPolicy
 from training.simulate.players import Feedback, Player
 from training.simulate.stream import Stream
 
+FULL = "full information"  # the comparator that hears every arm
 _TELL_EVERY = 100
 Tell = Callable[[int], None]
 
@@ -83,4 +84,4 @@ def play_full_information(policy: DefaultPolicy, stream: Stream) -> Played:
         open_to = stream.eligible[at]
         offsets.sums[0, open_to, recall.cells[at]] += (stream.scores[at] - recall.quality[at])[open_to]
         offsets.counts[0, open_to, recall.cells[at]] += 1.0
-    return Played("full information", columns, np.ones(n), stream.rewards[np.arange(n), columns])
+    return Played(FULL, columns, np.ones(n), stream.rewards[np.arange(n), columns])

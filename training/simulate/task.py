@@ -21,7 +21,7 @@ from training.embeddings import embed_prompts
 from training.inputs import make_inputs
 from training.prior.fit import fit_default
 from training.simulate.features import FeatureMap, fit_principal, fit_whitened
-from training.simulate.play import Played, play, play_full_information
+from training.simulate.play import FULL, Played, play, play_full_information
 from training.simulate.players import BanditPlayer, DefaultPlayer, Player
 from training.simulate.regret import Verdict, cumulative_regret, judge
 from training.simulate.scenario import Scenario
@@ -127,7 +127,7 @@ def play_order(order: Order, task: Simulate, *, progress: Tell = lambda what, do
         played = play(player, stream, seed=order.seed, explore=task.explore, tell=tell)
         found[name] = _told(played, judge(played, stream, full=full), stream)
     if full is not None:
-        found["full information"] = _told(full, judge(full, stream), stream)
+        found[FULL] = _told(full, judge(full, stream), stream)
     arms = [facts.name for facts in stream.facts[0]]
     return {"seed": order.seed, "n": len(stream), "changed": arms[stream.changed], "policies": found}
 
