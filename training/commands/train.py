@@ -7,6 +7,7 @@ import typer
 
 from training.commands.progress import progress_bars
 from training.commands.train_anchors import anchors
+from training.commands.train_log import log
 from training.commands.train_simulate import simulate
 from training.commands.train_zoo import DATA_HELP, PRICES_HELP, add_to, names_of
 
@@ -123,3 +124,4 @@ def _print_json(result: dict[str, Any]) -> None:
 add_to(command)
 command.command()(anchors)
 command.command()(simulate)
+command.command()(log)

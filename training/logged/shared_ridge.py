@@ -44,17 +44,24 @@ class SharedRidge:
         weights: w₀ + v_a of every arm, the first feature being 1, shape (m, d, k).
         priors: Of each target.
         noise: Variance of a target about its prediction, shape (k,).
+        apart: Posterior covariance of v_a over the noise, given w₀, of the first target, shape (m, d, d).
     """
 
     weights: Reals
     priors: tuple[Prior, ...]
     noise: Reals
+    apart: Reals
 
     def __call__(self, features: Reals) -> Reals:
         """Predictions of every arm, shape (n, m, k), for ``features`` (n, d) whose first column is 1."""
         n, (m, d, k) = len(features), self.weights.shape
         flat = features @ self.weights.transpose(1, 0, 2).reshape(d, m * k)
         return np.asarray(flat.reshape(n, m, k))
+
+    def doubt(self, features: Reals) -> Reals:
+        """Standard deviation of what tells each arm apart, of the first target, shape (n, m)."""
+        variance = np.stack([np.einsum("nd,nd->n", features @ each, features) for each in self.apart], axis=1)
+        return np.asarray(np.sqrt(self.noise[0] * np.maximum(variance, 0.0)))
 
 
 def fit_shared_ridge(grams: Grams, *, priors: Sequence[Prior] | None = None) -> SharedRidge:
@@ -66,7 +73,8 @@ def fit_shared_ridge(grams: Grams, *, priors: Sequence[Prior] | None = None) -> 
     chosen = likeliest(grams) if priors is None else tuple(priors)
     found = [solve(grams, target, prior) for target, prior in enumerate(chosen)]
     weights = np.stack([each.weights for each in found], axis=2)
-    return SharedRidge(weights, chosen, np.array([each.noise for each in found]))
+    noise = np.array([each.noise for each in found])
+    return SharedRidge(weights, chosen, noise, found[0].apart)
 
 
 def likeliest(grams: Grams) -> tuple[Prior, ...]:
@@ -94,11 +102,12 @@ def _climb(grams: Grams, target: int) -> Prior:
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Weights of every arm, shape (m, d), log evidence up to a constant, and the noise's variance."""
+    """Weights of every arm, shape (m, d), log evidence up to a constant, the noise's variance, and (G_a + Λ)⁻¹."""
 
     weights: Reals
     evidence: float
     noise: float
+    apart: Reals
 
 
 def solve(grams: Grams, target: int, prior: Prior) -> Solved:
@@ -108,7 +117,7 @@ def solve(grams: Grams, target: int, prior: Prior) -> Solved:
     """
     m, d = grams.products.shape[:2]
     own, common = prior.precisions(d)
-    inverses = np.linalg.inv(grams.products + np.diag(own))  # (m, d, d)
+    inverses: Reals = np.asarray(np.linalg.inv(grams.products + np.diag(own)), dtype=np.float64)  # (m, d, d)
     aims = grams.targets[:, :, target]
     pull = own[:, None] * inverses
     left = np.diag(common) + np.einsum("mij,mjk->ik", pull, grams.products, optimize=True)
@@ -120,7 +129,7 @@ def solve(grams: Grams, target: int, prior: Prior) -> Solved:
     # Of the posterior's precision, less the prior's.
     widths = np.linalg.slogdet(left)[1] - np.linalg.slogdet(inverses)[1].sum()
     widths -= np.log(common).sum() + m * np.log(own).sum()
-    return Solved(weights, float(-0.5 * (n * np.log(noise) + widths)), noise)
+    return Solved(weights, float(-0.5 * (n * np.log(noise) + widths)), noise, inverses)
 
 
 def left_out(parts: Sequence[Grams]) -> list[Grams]:

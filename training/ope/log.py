@@ -54,6 +54,7 @@ class LoggedRounds:
         until: Only rounds that began before this POSIX time.
         metric: Feedback that is the quality, within 0..1; None takes the first there is of the gateway's own.
         arms: Every arm that was eligible in some round.
+        began: POSIX seconds of every drawn decision, in the log's order.
     """
 
     folder: Path
@@ -62,6 +63,7 @@ class LoggedRounds:
     since: float | None
     until: float
     arms: tuple[str, ...]
+    began: Reals = field(repr=False)
     later: Mapping[str, Reals] = field(repr=False)
 
     def chunks(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
@@ -189,19 +191,21 @@ def open_rounds(
         raise EvaluationError(f"{folder}: no archive/decisions there; name a gateway's data directory")
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
+    began: list[Reals] = []
     later: dict[str, Reals] = {}
     for table in read_log(folder, since=since):
         kinds = np.array(table["kind"].to_pylist(), dtype=object)
         drawn = table.take(np.flatnonzero(kinds == "drawn"))
         arms.update(_list(_whole(drawn["arms"]).flatten().unique()))
         encoders.update(_list(drawn["encoder_id"]))
+        began.append(drawn["at"].to_numpy().astype(np.float64))
         _add_later(table.take(np.flatnonzero(kinds == "sticky")), later)
     if not arms:
         raise EvaluationError(
             f"{folder}: the log holds no drawn decision with two or more arms; nothing to evaluate on"
         )
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
-    return LoggedRounds(folder, wanted, metric, since, until, tuple(sorted(arms)), later)
+    return LoggedRounds(folder, wanted, metric, since, until, tuple(sorted(arms)), np.concatenate(began), later)
 
 
 def _add_later(sticky: "pa.Table", later: dict[str, Reals]) -> None:

@@ -61,8 +61,8 @@ def distil(
     centre, means, m = look.features.mean(axis=0), np.hstack([lessons.quality, logs]).mean(axis=0), len(names)
     mass = np.bincount(look.nearest, minlength=basis.n_landmarks).astype(np.float64)
     fitted_logs = means[m:] + (look.features - centre) @ weights[:, m:]
-    residual = inputs.scores - lessons.quality
-    noise_sd = np.maximum(np.sqrt((residual**2).mean(axis=0)), 1e-3)
+    residual = inputs.scores - lessons.quality  # NaN where an arm did not answer
+    noise_sd = np.maximum(np.sqrt(np.nanmean(residual**2, axis=0)), 1e-3)
     tokens = TokenModel(
         basis=basis,
         weights=weights[:, m:],
@@ -77,11 +77,18 @@ def distil(
         DistilledModel(basis, weights[:, :m], centre, means[:m], mass),
         tokens,
         guard,
-        Levels(inputs.scores.mean(axis=0), inputs.scores.std(axis=0), noise_sd),
+        _levels(inputs.scores, lessons.quality, noise_sd),
         arms=names,
         encoder_id=task.encoder_id,
         offsets=_offsets(basis, look.nearest, residual, noise_sd, settings, seed=task.seed),
     )
+
+
+def _levels(scores: Reals, quality: Reals, noise_sd: Reals) -> Levels:
+    """Means where every arm answered every query; else what is expected of all, not of those that an arm was given."""
+    partial = np.isnan(scores).any()
+    means = quality.mean(axis=0) if partial else scores.mean(axis=0)
+    return Levels(means, np.nanstd(scores, axis=0), noise_sd)
 
 
 def _guard(inputs: Inputs, basis: LandmarkBasis, settings: DistilSettings, *, seed: int) -> Guard:
@@ -116,17 +123,15 @@ def between_cells_sd(cell: NDArray[np.int32], residual: Reals, noise_sd: Reals) 
 
     Args:
         cell: Of each row, shape (n,).
-        residual: Score − prediction, shape (n, m).
+        residual: Score − prediction, NaN where unknown, shape (n, m).
 
     Source: the between-groups variance of DerSimonian and Laird (1986), floored at 0.01.
     """
-    counts = np.bincount(cell)
-    present = counts > 0
-    sums = np.stack([np.bincount(cell, weights=column) for column in residual.T], axis=1)[present]
-    weights = counts[present][:, None]
-    means = sums / weights
-    centre = (weights * means).sum(axis=0) / weights.sum()
-    spread = (weights * (means - centre) ** 2).sum(axis=0)
-    freed = float(weights.sum() - (weights**2).sum() / weights.sum())
-    between = (spread - (len(weights) - 1) * noise_sd**2) / max(freed, 1.0)
+    known, found = ~np.isnan(residual), np.nan_to_num(residual)
+    counts = np.stack([np.bincount(cell, weights=column) for column in known.T], axis=1)
+    sums = np.stack([np.bincount(cell, weights=column) for column in found.T], axis=1)
+    means, total = sums / np.maximum(counts, 1.0), np.maximum(counts.sum(axis=0), 1.0)
+    spread = (counts * (means - sums.sum(axis=0) / total) ** 2).sum(axis=0)
+    freed = total - (counts**2).sum(axis=0) / total
+    between = (spread - ((counts > 0).sum(axis=0) - 1) * noise_sd**2) / np.maximum(freed, 1.0)
     return np.asarray(np.sqrt(np.maximum(between, 0.01**2)))

@@ -1,0 +1,100 @@
+"""The whole way of ``gearshift train log``: fit on the older rounds, judge on the newer ones, fit on all, save."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policies.artifact import load_artifact, save_artifact
+from policies.encoders.load import load_encoder, prepare_encoder
+from policies.policy import ArmFacts
+from policies.tradeoff import TradeOff
+from training.logged.fit import CAUTION, LogFit, fit_on_log
+from training.logged.teacher import fit_teacher
+from training.ope.evaluate import Evaluation, Options, evaluate
+from training.ope.log import LoggedRounds, Progress, Tally, open_rounds
+from training.ope.rounds import EvaluationError
+from training.ope.targets import PolicyTarget
+from training.records.prices import read_prices
+from training.zoo.save import artifact_of
+
+NAME = "trained"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainLog:
+    """What to fit on which log, and where to.
+
+    Attributes:
+        log: A gateway's data directory.
+        encoder / source: Of the gateway that wrote it.
+        metric / since: As for ``open_rounds``.
+        caution: As for ``fit_on_log``.
+        held_out: Share of the rounds, the newest, on which a fit on the others is judged; 0 judges nothing.
+        usd_per_correct_answer: Trade-off of that judgement; None takes each round's own.
+    """
+
+    log: Path
+    out: Path
+    encoder: str = "minilm"
+    source: str | None = None
+    metric: str | None = None
+    since: float | None = None
+    prices_file: Path | None = None
+    caution: float = CAUTION
+    held_out: float = 0.25
+    usd_per_correct_answer: float | None = None
+    seed: int = 0
+
+
+def train_log(task: TrainLog, *, progress: Progress) -> tuple[Evaluation | None, dict[str, Any]]:
+    """Run the task and write its artifact; returns the judgement of the held-out rounds and a summary of JSON values.
+
+    Raises:
+        EvaluationError: The log cannot be read or teaches too little.
+        EncoderError: The encoder cannot be opened.
+        PolicyError: The artifact cannot be written there.
+        RecordError: The prices cannot be read.
+    """
+    prepare_encoder(task.encoder, source=task.source)
+    encoder = load_encoder(task.encoder, source=task.source)
+    log = open_rounds(task.log, metric=task.metric, since=task.since)
+    if log.encoder_id != encoder.encoder_id:
+        raise EvaluationError(
+            f"{task.log}: most rounds were embedded by {log.encoder_id}, {task.encoder} is {encoder.encoder_id}; "
+            "name the gateway's encoder with --encoder and --source"
+        )
+    prices = {} if task.prices_file is None else read_prices(task.prices_file)
+
+    def fit(part: LoggedRounds, tally: Tally | None = None) -> LogFit:
+        teacher = fit_teacher(part.labels(tally, progress=progress), seed=task.seed)
+        return fit_on_log(teacher, encoder_id=encoder.encoder_id, prices=prices, caution=task.caution, seed=task.seed)
+
+    judged = _judged(log, task, fit) if task.held_out > 0.0 else None
+    tally = Tally()
+    final = fit(log, tally)
+    data = {
+        "source": "log",
+        "n_rows": tally.n_rows,
+        "n_rounds": tally.n_rounds,
+        "excluded": dict(tally.excluded),
+        "first_at": float(log.began.min()),
+        "last_at": float(log.began.max()),
+    }
+    evaluation = {} if judged is None else {"held_out_rounds": judged.plain()}
+    artifact = artifact_of(final.policy, final.task, facts=final.facts, data=data, evaluation=evaluation)
+    saved = load_artifact(save_artifact(artifact, task.out, encoder=encoder), encoder=encoder)
+    summary = {"artifact": str(task.out), "version": saved.version, "arms": list(log.arms), "data": data}
+    return judged, summary | {"facts": final.facts, "evaluation": evaluation}
+
+
+def _judged(log: LoggedRounds, task: TrainLog, fit: Any) -> Evaluation:
+    """The fit on the older rounds, judged on the newer ones, which it has not learned from."""
+    cut = float(np.quantile(log.began, 1.0 - task.held_out))
+    older, newer = replace(log, until=cut), replace(log, since=cut)
+    part: LogFit = fit(older)
+    facts = {arm.name: ArmFacts(arm, price) for arm, price in zip(part.task.arms, part.task.prices, strict=True)}
+    asked = None if task.usd_per_correct_answer is None else TradeOff(1.0 / task.usd_per_correct_answer)
+    target = PolicyTarget(NAME, part.policy, facts, trade_off=asked)
+    return evaluate(newer, [target], Options(trade_off=asked, seed=task.seed))
