@@ -5,6 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from training.commands.benchmark import command as benchmark
+from training.commands.evaluate import command as evaluate
 from training.commands.train import command as train
 from training.commands.train_zoo import ZOO
 
@@ -18,6 +19,8 @@ PLAIN = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
         (train, ["encoder", "--prompts", "absent", "--out", "absent"]),
         *[(train, [name, "--data", "absent", "--out", "absent"]) for name in ("linear", *ZOO)],
         (train, ["anchors", "--out", "absent"]),
+        (train, ["log", "--log", "absent", "--out", "absent"]),
+        (evaluate, ["--log", "absent", "--policy", "absent"]),
         (train, ["simulate", "--data", "absent", "--pools", "absent", "--pool", "absent"]),
     ],
 )

@@ -32,6 +32,7 @@ def log(
 ) -> None:
     """Fit the default policy on a gateway's log, one answer per query; judge it on the newest rounds; write it."""
     from policies.encoders.base import EncoderError
+    from policies.encoders.load import load_encoder, prepare_encoder
     from policies.errors import PolicyError
     from training.commands.progress import progress_bars
     from training.logged.task import TrainLog, train_log
@@ -39,12 +40,13 @@ def log(
     from training.records.record import RecordError
 
     task = TrainLog(
-        log, out, encoder=encoder, source=source, metric=metric, since=since, prices_file=prices, caution=caution,
-        held_out=held_out, usd_per_correct_answer=usd_per_correct_answer, seed=seed,
+        log, out, metric=metric, since=since, prices_file=prices, caution=caution, held_out=held_out,
+        usd_per_correct_answer=usd_per_correct_answer, seed=seed,
     )  # fmt: skip
     try:
+        prepare_encoder(encoder, source=source)
         with progress_bars() as tell:
-            judged, result = train_log(task, progress=tell)
+            judged, result = train_log(task, encoder=load_encoder(encoder, source=source), progress=tell)
     except ImportError as problem:
         typer.echo(f"error: no module {problem.name!r}; run: pip install 'gearshift[train]'", err=True)
         raise typer.Exit(1) from problem

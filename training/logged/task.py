@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from policies.artifact import load_artifact, save_artifact
-from policies.encoders.load import load_encoder, prepare_encoder
+from policies.encoders.base import Encoder
 from policies.policy import ArmFacts
 from policies.tradeoff import TradeOff
 from training.logged.fit import CAUTION, LogFit, fit_on_log
@@ -28,7 +28,6 @@ class TrainLog:
 
     Attributes:
         log: A gateway's data directory.
-        encoder / source: Of the gateway that wrote it.
         metric / since: As for ``open_rounds``.
         caution: As for ``fit_on_log``.
         held_out: Share of the rounds, the newest, on which a fit on the others is judged; 0 judges nothing.
@@ -37,8 +36,6 @@ class TrainLog:
 
     log: Path
     out: Path
-    encoder: str = "minilm"
-    source: str | None = None
     metric: str | None = None
     since: float | None = None
     prices_file: Path | None = None
@@ -48,21 +45,18 @@ class TrainLog:
     seed: int = 0
 
 
-def train_log(task: TrainLog, *, progress: Progress) -> tuple[Evaluation | None, dict[str, Any]]:
+def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[Evaluation | None, dict[str, Any]]:
     """Run the task and write its artifact; returns the judgement of the held-out rounds and a summary of JSON values.
 
     Raises:
-        EvaluationError: The log cannot be read or teaches too little.
-        EncoderError: The encoder cannot be opened.
+        EvaluationError: The log cannot be read, teaches too little or was embedded by another encoder.
         PolicyError: The artifact cannot be written there.
         RecordError: The prices cannot be read.
     """
-    prepare_encoder(task.encoder, source=task.source)
-    encoder = load_encoder(task.encoder, source=task.source)
     log = open_rounds(task.log, metric=task.metric, since=task.since)
     if log.encoder_id != encoder.encoder_id:
         raise EvaluationError(
-            f"{task.log}: most rounds were embedded by {log.encoder_id}, {task.encoder} is {encoder.encoder_id}; "
+            f"{task.log}: most rounds were embedded by {log.encoder_id}, not by {encoder.encoder_id}; "
             "name the gateway's encoder with --encoder and --source"
         )
     prices = {} if task.prices_file is None else read_prices(task.prices_file)
