@@ -9,6 +9,7 @@ decisions also carry ``embedding`` (raw float16). What has no Parquet type of it
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS: Mapping[str, type] = {"decisions": DecisionRow, "outcomes": OutcomeRow, "feedback": FeedbackRow}
-RECORD_ID = {"decisions": "request_id", "outcomes": "request_id", "feedback": "feedback_id"}
 SHARED = ("request_id", "decision_id", "client_request_id", "organisation", "tenant")  # of decisions and outcomes
 _PARTITION = re.compile(r"^(\d+)-(\d+)-(\d+)-(\d+)\.parquet$")  # milliseconds and sequence, twice
 
@@ -58,6 +58,7 @@ def _is_json(hint: Any) -> bool:
     return hint not in (str, str | None) and str(_arrow_type(hint)) == "string"
 
 
+@cache
 def schema(kind: str) -> "pa.Schema":
     """Columns of one kind of partition: ``decisions``, ``outcomes`` or ``feedback``."""
     import pyarrow as pa
@@ -100,30 +101,53 @@ def to_table(kind: str, entries: Sequence[Entry]) -> "pa.Table":
     return pa.Table.from_arrays(arrays, schema=wanted)
 
 
-def read_partition(path: Path, kind: str) -> "pa.Table":
-    """One partition with today's columns: those an older version did not write are null."""
+class DamagedPartition(ValueError):
+    """A file of the archive cannot be read."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: no readable partition ({why}); restore it from a copy, or move it out of the archive"
+        )
+        self.path = path
+
+
+def read_partition(path: Path, kind: str, *, columns: Sequence[str] | None = None) -> "pa.Table":
+    """One partition with today's columns, or those named: what an older version did not write is null.
+
+    Raises:
+        DamagedPartition: The file is no whole Parquet file, or a column has another type.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Not by dataset discovery: it would make the folder name shard=NN a column.
-    with path.open("rb") as file:
-        table = pq.ParquetFile(file).read()
-    wanted = schema(kind)
-    arrays = [
-        table[column.name].cast(column.type)
-        if column.name in table.column_names
-        else pa.nulls(table.num_rows, column.type)
-        for column in wanted
-    ]
+    wanted = schema(kind) if columns is None else pa.schema([schema(kind).field(name) for name in columns])
+    try:
+        # Not by dataset discovery: it would make the folder name shard=NN a column.
+        with path.open("rb") as file, pq.ParquetFile(file) as partition:
+            there = set(partition.schema_arrow.names)
+            table = partition.read([name for name in wanted.names if name in there])
+            n = partition.metadata.num_rows
+        arrays = [
+            table[column.name].cast(column.type) if column.name in there else pa.nulls(n, column.type)
+            for column in wanted
+        ]
+    except (pa.ArrowException, OSError) as problem:
+        raise DamagedPartition(
+            path, str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        ) from problem
     return pa.Table.from_arrays(arrays, schema=wanted)
 
 
-def partitions(directory: Path, kind: str, *, since: float | None = None) -> dict[int, list[Path]]:
-    """Shard -> its partitions, oldest first; those that ended before `since` (POSIX seconds) are left out."""
+def partitions(
+    directory: Path, kind: str, *, since: float | None = None, until: float | None = None
+) -> dict[int, list[Path]]:
+    """Shard -> its partitions, oldest first; those that ended before `since` or begin after `until` are left out."""
     found: dict[int, list[tuple[list[int], Path]]] = {}
     for path in directory.glob(f"archive/{kind}/shard=*/*.parquet"):
         named = _PARTITION.match(path.name)
         if named is None or (since is not None and int(named[3]) < int(since * 1000)):
+            continue
+        if until is not None and int(named[1]) > until * 1000:
             continue
         shard = int(path.parent.name.removeprefix("shard="))
         found.setdefault(shard, []).append(([int(part) for part in named.groups()], path))
@@ -134,97 +158,36 @@ def read_log(
     directory: Path,
     *,
     since: float | None = None,
+    until: float | None = None,
     live: "Mapping[int, Mapping[str, Sequence[pa.Table]]] | None" = None,
+    columns: Iterable[str] | None = None,
 ) -> "Iterator[pa.Table]":
     """The log, joined: one table per partition of decisions, one row per request, no record twice.
 
     A row has the decision's columns, the outcome's as ``outcome_<column>`` (null while the request is open) and
     ``feedback`` (metric -> value, the last wins; feedback belongs to the decision, so all its requests carry it).
     At the end of each shard come outcomes whose decision the log does not hold: their ``kind`` is null.
+    Memory grows with the largest shard: by some 60 bytes a request with a few columns, not by what decisions carry.
 
     Args:
         directory: The data directory, above ``archive``.
         since: Only requests that began at or after this POSIX time.
+        until: Only requests that began before this POSIX time.
         live: Shard -> kind -> tables of what is not archived yet. Read it before calling this: rows that move to the
             archive in between are then seen twice and dropped once, never missed.
+        columns: Names of the columns to read; None for all.
+
+    Raises:
+        DamagedPartition: A file cannot be read.
+        ValueError: There is no such column.
     """
-    live = live or {}
+    from policies.archive_join import Parts, Wanted, Window, joined
+
+    live, wanted, window = live or {}, Wanted.of(columns), Window(since, until)
     files = {kind: partitions(directory, kind, since=since) for kind in ROWS}
+    files["decisions"] = partitions(directory, "decisions", since=since, until=until)
     for shard in sorted(set(live).union(*files.values())):
-        tables = {kind: _tables(kind, files[kind].get(shard, ()), live.get(shard, {}).get(kind, ())) for kind in ROWS}
-        yield from _join_shard(tables["decisions"], _whole("outcomes", tables), _whole("feedback", tables), since)
-
-
-def _tables(kind: str, paths: Iterable[Path], live: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
-    for path in paths:
-        yield read_partition(path, kind)
-    yield from live
-
-
-def _whole(kind: str, tables: "Mapping[str, Iterator[pa.Table]]") -> "pa.Table":
-    import pyarrow as pa
-
-    whole = pa.concat_tables([schema(kind).empty_table(), *tables[kind]])
-    return _unseen(whole, RECORD_ID[kind], set())
-
-
-def _unseen(table: "pa.Table", column: str, seen: set[str]) -> "pa.Table":
-    """The rows whose id is new; adds their ids to `seen`."""
-    import pyarrow as pa
-
-    keep = []
-    for record_id in map(str, table[column].to_pylist()):
-        keep.append(record_id not in seen)
-        seen.add(record_id)
-    return table if all(keep) else table.filter(pa.array(keep))
-
-
-def _join_shard(
-    decisions: "Iterator[pa.Table]", outcomes: "pa.Table", feedback: "pa.Table", since: float | None
-) -> "Iterator[pa.Table]":
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    metrics = _last_values(feedback)
-    seen: set[str] = set()
-    for table in decisions:
-        fresh = _unseen(table, "request_id", seen)
-        wanted = fresh if since is None else fresh.filter(pc.greater_equal(fresh["at"], pa.scalar(since)))
-        if wanted.num_rows:
-            rows = pc.index_in(wanted["request_id"], value_set=outcomes["request_id"].combine_chunks())
-            yield _joined(wanted, outcomes.take(rows), metrics)
-    alone = outcomes.filter(
-        pc.invert(pc.is_in(outcomes["request_id"], value_set=pa.array(list(seen), type=pa.string())))
-    )
-    if alone.num_rows and since is None:  # with `since`, their decisions may just be older than the window
-        yield _joined(_without_decision(alone), alone, metrics)
-
-
-def _last_values(feedback: "pa.Table") -> dict[str, dict[str, float]]:
-    rows = feedback.select(["at", "decision_id", "metric", "value"]).sort_by("at").to_pylist()
-    values: dict[str, dict[str, float]] = {}
-    for row in rows:
-        values.setdefault(row["decision_id"], {})[row["metric"]] = row["value"]
-    return values
-
-
-def _without_decision(outcomes: "pa.Table") -> "pa.Table":
-    """Decision columns for outcomes that have none: what both kinds say, else null."""
-    import pyarrow as pa
-
-    wanted, known = schema("decisions"), {*SHARED, "at", "stream_id"}
-    arrays = [
-        outcomes[column.name] if column.name in known else pa.nulls(outcomes.num_rows, column.type) for column in wanted
-    ]
-    return pa.Table.from_arrays(arrays, schema=wanted)
-
-
-def _joined(decisions: "pa.Table", outcomes: "pa.Table", metrics: Mapping[str, Mapping[str, float]]) -> "pa.Table":
-    """Tables of equal length side by side, with the feedback of each row's decision."""
-    import pyarrow as pa
-
-    joined = decisions
-    for name in outcomes.column_names:
-        joined = joined.append_column(f"outcome_{name}", outcomes[name])
-    feedback = [list(metrics.get(str(decision), {}).items()) for decision in decisions["decision_id"].to_pylist()]
-    return joined.append_column("feedback", pa.array(feedback, type=pa.map_(pa.string(), pa.float64())))
+        decisions, outcomes, feedback = (
+            Parts(kind, files[kind].get(shard, ()), live.get(shard, {}).get(kind, ())) for kind in ROWS
+        )
+        yield from joined(decisions, outcomes, feedback, wanted=wanted, window=window)

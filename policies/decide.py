@@ -49,6 +49,20 @@ def explored(dist: Reals, explore: float) -> Reals:
     return mixed
 
 
+def explored_many(dists: Reals, explore: float) -> Reals:
+    """``explored`` of every row of ``dists`` (n, n_arms).
+
+    Raises:
+        ValueError: A row is no distribution or ``explore`` is outside [0, 1].
+    """
+    total = dists.sum(axis=1, keepdims=True)
+    if not (np.isfinite(total).all() and (total > 0).all() and (dists >= 0).all() and 0.0 <= explore <= 1.0):
+        for each in dists:
+            explored(each, explore)  # says what is wrong
+    mixed: Reals = dists * ((1.0 - explore) / total) + explore / dists.shape[1]
+    return mixed
+
+
 def decide(
     policy: Policy,
     context: Context,

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from policies.policy import ArmFacts
-from policies.predictions import Predictions, Reals
-from policies.tradeoff import TradeOff, utility
+from policies.predictions import Reals
 from policies.zoo.basis import Floats
 from policies.zoo.predictive import PredictivePolicy
 
@@ -20,19 +19,18 @@ def scores_many(
     prompt_tokens: Reals,
     *,
     arms: Sequence[ArmFacts],
-    trade_off: TradeOff,
+    trade_offs: Reals,
 ) -> Reals | None:
     """Distributions over ``arms`` as ``policy.score`` gives them, shape (n, n_arms).
 
-    None where a query's answer depends on more than these sums: an arm that was not trained, a price or a time that is
-    not known, a cap in USD, a quality floor.
+    None where a query's answer depends on more than these sums: an arm that was not trained, a quality floor.
 
     Args:
         embeddings / lexical / prompt_tokens: Shapes (n, dim), (n, n_features) and (n,).
+        trade_offs: λ, μ, quality floor and cap in USD (infinite for none) of each query, shape (n, 4).
     """
     choice = policy.columns.of(arms)
-    special = trade_off.max_usd < np.inf or trade_off.quality_floor > 0.0
-    if special or choice.strangers is not None or choice.unpriced is not None:
+    if (trade_offs[:, 2] > 0.0).any() or choice.strangers is not None:
         return None
     parts = []
     for start in range(0, len(embeddings), _BATCH):
@@ -40,12 +38,29 @@ def scores_many(
         expected = policy.expect(embeddings[rows], lexical[rows])
         tokens = expected.output_tokens[:, choice.columns]
         usd = prompt_tokens[rows, None] * choice.usd_per_prompt_token + tokens * choice.usd_per_output_token
-        quality = expected.quality[:, choice.columns]
+        if choice.unpriced is not None:
+            usd = np.where(choice.unpriced, expected.usd[:, choice.columns], usd)
         seconds = choice.first_token_s + tokens * choice.s_per_token
-        values = utility(Predictions(quality, quality, usd, seconds), trade_off)
-        if np.isnan(values).any():
-            return None
+        values = _utility(expected.quality[:, choice.columns], usd, seconds, trade_offs[rows])
         best = values == values.max(axis=1, keepdims=True)
         parts.append(best / best.sum(axis=1, keepdims=True))
     found: Reals = np.concatenate(parts) if parts else np.zeros((0, len(arms)))
     return found
+
+
+def _utility(quality: Reals, usd: Reals, seconds: Reals, trade_offs: Reals) -> Reals:
+    """As ``choose.most_useful`` has it of one query: what is unknown attracts nobody, nor does what is above a cap."""
+    per_usd, per_s, _, max_usd = (column[:, None] for column in trade_offs.T)
+    usd, seconds = _pessimistic(usd), _pessimistic(seconds)
+    values: Reals = quality - (per_usd * usd + per_s * seconds)
+    affordable = usd <= max_usd
+    return np.where(affordable | ~affordable.any(axis=1, keepdims=True), values, -np.inf)
+
+
+def _pessimistic(values: Reals) -> Reals:
+    """What is unknown as large as the largest known of its row, or 0 where all are unknown."""
+    unknown = np.isnan(values)
+    if not unknown.any():
+        return values
+    largest = np.where(unknown, 0.0, values).max(axis=1, keepdims=True)  # neither USD nor seconds are negative
+    return np.where(unknown, largest, values)

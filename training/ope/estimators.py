@@ -32,6 +32,11 @@ class Terms:
     fitted: Reals
     direct: Reals
 
+    @property
+    def doubly_robust(self) -> Reals:
+        """One number per round whose mean is ``dr``, shape (n_rounds,)."""
+        return np.asarray(self.direct + self.weights * (self.outcome - self.fitted))
+
     def columns(self, *, switch: float) -> Reals:
         """Numerators of the estimators in their order, then the denominator of ``snips``, shape (n_rounds, 6)."""
         weighted = self.weights * self.outcome

@@ -11,14 +11,14 @@ from training.ope.draws import ALARM, state_action_coverage, trajectory_quality
 from training.ope.estimators import means_of, switch_of
 from training.ope.expected import cross_fit
 from training.ope.facts import MEASURES, Facts, gather
-from training.ope.intervals import Bounds, Estimate, Ratio, estimates, studentised
+from training.ope.groups import Difference, Group, groups_of, is_known, normal_interval
+from training.ope.intervals import Bounds, Estimate, Points, Ratio, estimates, points_of, studentised, units_of
 from training.ope.log import Progress, RoundsSource, Tally
-from training.ope.rounds import EvaluationError, Mask, Reals
+from training.ope.rounds import EvaluationError, Reals
 from training.ope.support import Support, SupportError
 from training.ope.targets import FixedArm, Target
 
 _DR = 3  # place of ``dr`` among the estimators
-_Z = 1.959963984540054  # of a 95 % normal interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Target less logging policy on the same rounds, doubly robust."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
 class Floor:
     """Whether quality stays above ``floor`` × that of the reference arm.
 
@@ -61,15 +52,6 @@ class Floor:
     reference: str
     margin: Difference
     violation: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A tenant or cluster: DR estimates with normal intervals, or why there are none."""
-
-    support: Support
-    estimates: dict[str, Difference] = field(default_factory=dict)
-    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +120,17 @@ def evaluate(
 def judged(facts: Facts, names: Sequence[str], options: Options, tally: Tally) -> Evaluation:
     """Every verdict from the facts of the rounds."""
     p_value = facts.draws.p_value()
+    came = {name: facts.came(place) for place, name in enumerate(MEASURES)}
     about: dict[str, Any] = {
         "n_rows": tally.n_rows,
         "n_rounds": len(facts),
         "excluded": dict(tally.excluded),
         "sample_ratio": {"p_value": p_value, "mismatch": p_value < ALARM},
         "saco": state_action_coverage(facts.cells),
-        "tq": trajectory_quality(
-            float(facts.outcome[:, 3].mean()), even=float(facts.even.mean()), best=float(facts.best.mean())
-        ),
+        "tq": trajectory_quality(float(came["utility"].mean()), even=facts.even, best=facts.best),
         "clip": options.clip,
     }
-    earned = {name: _normal(facts.outcome[:, i]) for i, name in enumerate(MEASURES) if _known(facts.outcome[:, i])}
+    earned = {name: normal_interval(values) for name, values in came.items() if is_known(values)}
     return Evaluation(about, earned, {name: _verdict(facts, name, options) for name in names})
 
 
@@ -160,39 +141,57 @@ def _verdict(facts: Facts, name: str, options: Options) -> Verdict:
     except SupportError as refusal:
         return Verdict(support, refused=str(refusal))
     verdict = Verdict(support)
-    known = [i for i in range(len(MEASURES)) if _known(facts.outcome[:, i])]
-    columns, gained = [], []
-    for measure in known:
-        terms, called = facts.terms(name, measure, clip=options.clip), MEASURES[measure]
-        width = 1.0 if called == "quality" else float(np.ptp(facts.outcome[:, measure]))
-        verdict.switch[called] = switch_of(terms, spread=width)
-        columns.append(terms.columns(switch=verdict.switch[called]))
-        gained.append(columns[-1][:, _DR] - facts.outcome[:, measure])
+    read = [
+        _read(facts, name, place, options, support) for place in range(len(MEASURES)) if is_known(facts.came(place))
+    ]
     margin = _margin(facts, name, options)
-    ratios = [Ratio(part[:, 2], part[:, 5]) for part in columns]
-    bounds = studentised(np.column_stack([*map(means_of, columns), *gained, *margin]), ratios, seed=options.seed)
-    for place, measure in enumerate(known):
-        called = MEASURES[measure]
-        verdict.estimates[called] = estimates(
-            columns[place],
-            bounds,
-            place,
-            spread=1.0 if called == "quality" else None,
-            largest_weight=support.largest_weight,
-        )
-        verdict.differences[called] = _bounded(gained[place], bounds, 4 * len(known) + place)
+    columns = [*(means_of(each.units) for each in read), *(each.gains for each in read), *map(units_of, margin)]
+    ratios = [Ratio(each.units[:, 2], each.units[:, 5]) for each in read]
+    bounds = studentised(np.hstack(columns), ratios, seed=options.seed)
+    for place, each in enumerate(read):
+        verdict.switch[each.measure] = each.switch
+        verdict.estimates[each.measure] = estimates(each.points, bounds, place)
+        verdict.differences[each.measure] = _bounded(each.gain, bounds, 4 * len(read) + place)
     if margin:
-        place = 5 * len(known)
-        found = _bounded(margin[0], bounds, place)
+        place = 5 * len(read)
+        found = _bounded(float(margin[0].mean()), bounds, place)
         broken = float((bounds.means[:, place] < 0.0).mean())
         verdict = replace(verdict, floor=Floor(options.floor, options.reference, found, broken))
-    verdict.by_tenant.update(_groups(facts, name, facts.tenant.astype(str), options))
-    verdict.by_cluster.update(_groups(facts, name, facts.cluster.astype(str), options))
+    verdict.by_tenant.update(groups_of(facts, name, facts.tenant, facts.tenants, clip=options.clip))
+    clusters = [str(place) for place in range(len(facts.cells))]
+    verdict.by_cluster.update(groups_of(facts, name, facts.cluster, clusters, clip=options.clip))
     return verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One measure of one target: what is left of its rounds once they are summed.
+
+    Attributes:
+        units: Of ``Terms.columns``, shape (n_units, 6).
+        gain / gains: DR less what the log earned: its mean, and its units, shape (n_units, 1).
+    """
+
+    measure: str
+    switch: float
+    points: Points
+    units: Reals
+    gain: float
+    gains: Reals
+
+
+def _read(facts: Facts, name: str, place: int, options: Options, support: Support) -> _Read:
+    terms, measure = facts.terms(name, place, clip=options.clip), MEASURES[place]
+    spread = 1.0 if measure == "quality" else None
+    switch = switch_of(terms, spread=spread or float(np.ptp(terms.outcome)))
+    columns = terms.columns(switch=switch)
+    gained = (columns[:, _DR] - terms.outcome)[:, None]
+    points = points_of(columns, spread=spread, largest_weight=support.largest_weight)
+    return _Read(measure, switch, points, units_of(columns), float(gained.mean()), units_of(gained))
+
+
 def _margin(facts: Facts, name: str, options: Options) -> list[Reals]:
-    """Quality less floor × the reference arm's, by round, shape (n,); nothing where no floor is asked for.
+    """Quality less floor × the reference arm's, by round, shape (n, 1); nothing where no floor is asked for.
 
     Raises:
         SupportError: The log says too little of the reference arm.
@@ -200,45 +199,9 @@ def _margin(facts: Facts, name: str, options: Options) -> list[Reals]:
     if options.floor <= 0.0:
         return []
     facts.seen[options.reference].weights.support(clip=options.clip).check(f"reference arm {options.reference}")
-    mine, theirs = (
-        facts.terms(each, 0, clip=options.clip).columns(switch=np.inf)[:, _DR] for each in (name, options.reference)
-    )
-    return [mine - options.floor * theirs]
+    mine, theirs = (facts.terms(each, 0, clip=options.clip).doubly_robust for each in (name, options.reference))
+    return [(mine - options.floor * theirs)[:, None]]
 
 
-def _groups(facts: Facts, name: str, labels: np.ndarray[Any, np.dtype[np.str_]], options: Options) -> dict[str, Group]:
-    found = {}
-    distinct, group = np.unique(labels, return_inverse=True)
-    if len(distinct) < 2:
-        return {}
-    weights = facts.seen[name].weights
-    for index, label in enumerate(distinct):
-        rows: Mask = group == index
-        support = type(weights)(weights.raw[rows], weights.unsupported[rows], weights.largest[rows]).support(
-            clip=options.clip
-        )
-        try:
-            support.check(f"{name}, {label}")
-        except SupportError as refusal:
-            found[str(label)] = Group(support, refused=str(refusal))
-            continue
-        measured = {}
-        for measure, called in enumerate(MEASURES):
-            if _known(facts.outcome[rows, measure]):
-                terms = facts.terms(name, measure, clip=options.clip)
-                measured[called] = _normal(terms.columns(switch=np.inf)[rows, _DR])
-        found[str(label)] = Group(support, measured)
-    return found
-
-
-def _known(outcome: Reals) -> bool:
-    return not bool(np.isnan(outcome).any())
-
-
-def _bounded(values: Reals, bounds: Bounds, place: int) -> Difference:
-    return Difference(float(values.mean()), float(bounds.low[place]), float(bounds.high[place]))
-
-
-def _normal(values: Reals) -> Difference:
-    mean, error = float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else np.inf
-    return Difference(mean, mean - _Z * error, mean + _Z * error)
+def _bounded(value: float, bounds: Bounds, place: int) -> Difference:
+    return Difference(value, float(bounds.low[place]), float(bounds.high[place]))

@@ -27,9 +27,12 @@ class CrossFit:
 
     def __call__(self, rounds: Rounds, *, first: int) -> Reals:
         """Expected outcomes of every arm, shape (n, m, 3); ``first`` is the rounds' place in the log."""
-        features = self.scale(rounds.embeddings, rounds.features)
-        expected = np.empty((len(rounds), len(rounds.arms), len(OUTCOMES)))
-        fold = folds_from(first, len(rounds))
+        return self.expect(self.scale(rounds.embeddings, rounds.features), first=first)
+
+    def expect(self, features: Reals, *, first: int) -> Reals:
+        """Likewise, from features as ``scale`` gives them."""
+        expected = np.empty((len(features), len(self.models[0].weights), len(OUTCOMES)))
+        fold = folds_from(first, len(features))
         for part, model in enumerate(self.models):
             rows = fold == part
             expected[rows] = model(features[rows])

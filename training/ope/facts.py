@@ -11,7 +11,7 @@ from training.landmarks import half_distances, k_means
 from training.ope.draws import Draws
 from training.ope.estimators import Terms
 from training.ope.expected import CrossFit
-from training.ope.rounds import EvaluationError, Integers, Reals, Rounds
+from training.ope.rounds import EvaluationError, Floats, Integers, Reals, Rounds
 from training.ope.support import Weights, weights_of
 from training.ope.targets import Target
 
@@ -29,28 +29,29 @@ class Seen:
     """
 
     weights: Weights
-    direct: Reals
+    direct: Floats
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the estimators need of n rounds.
+    """What the estimators need of n rounds; kept in single precision, summed in double.
 
     Attributes:
         outcome: Quality, USD, seconds and utility as they came, shape (n, 4).
         fitted: What was expected of the drawn arm, shape (n, 4).
-        tenant / cluster: Groups of the rounds, shape (n,).
+        tenant / cluster: Groups of the rounds, shape (n,); a tenant is its place in ``tenants``.
+        best / even: Mean expected utility of the best arm and of an eligible one at random.
         cells: Rounds of each cluster and arm, shape (n_clusters, m).
-        best / even: Expected utility of the best arm and of an eligible one at random, shape (n,).
         seen: By name of the target policy.
     """
 
-    outcome: Reals
-    fitted: Reals
-    tenant: NDArray[np.str_]
-    cluster: Integers
-    best: Reals
-    even: Reals
+    outcome: Floats
+    fitted: Floats
+    tenant: NDArray[np.int32]
+    cluster: NDArray[np.int8]
+    tenants: tuple[str, ...]
+    best: float
+    even: float
     cells: Integers
     draws: Draws
     seen: dict[str, Seen]
@@ -58,12 +59,15 @@ class Facts:
     def __len__(self) -> int:
         return len(self.outcome)
 
+    def came(self, measure: int) -> Reals:
+        """One measure as it came, by its place in ``MEASURES``, shape (n,)."""
+        return self.outcome[:, measure].astype(np.float64)
+
     def terms(self, name: str, measure: int, *, clip: float) -> Terms:
-        """Of one target and one measure, by its place in ``MEASURES``."""
+        """Of one target and one measure."""
         seen = self.seen[name]
-        return Terms(
-            seen.weights.clipped(clip), self.outcome[:, measure], self.fitted[:, measure], seen.direct[:, measure]
-        )
+        fitted, direct = (each[:, measure].astype(np.float64) for each in (self.fitted, seen.direct))
+        return Terms(seen.weights.clipped(clip), self.came(measure), fitted, direct)
 
 
 def gather(
@@ -85,49 +89,59 @@ def gather(
     centres = np.empty((0, 0))
     kept: list[_Part] = []
     seen: dict[str, list[Seen]] = {target.name: [] for target in targets}
-    draws, cells, first = Draws.empty(0), np.zeros((0, 0), dtype=np.int64), 0
+    draws, cells, first, worth = Draws.empty(0), np.zeros((0, 0), dtype=np.int64), 0, np.zeros(2)
+    tenants: dict[str, int] = {}
     for each in chunks:
         rounds = each if trade_off is None else each.under(trade_off)
-        features = model.scale(rounds.embeddings, rounds.features)[:, 1:]
+        features = model.scale(rounds.embeddings, rounds.features)
         if not kept:
-            centres = k_means(features[:_SAMPLE], min(N_CLUSTERS, len(features[:_SAMPLE])), seed=seed)
+            sample = features[:_SAMPLE, 1:]
+            centres = k_means(sample, min(N_CLUSTERS, len(sample)), seed=seed)
             draws, cells = Draws.empty(len(rounds.arms)), np.zeros((len(centres), len(rounds.arms)), dtype=np.int64)
-        expected = with_utility(model(rounds, first=first), rounds.trade_off[:, None, :])  # (n, m, 4)
-        part = _part(rounds, expected, half_distances(features, centres).argmin(axis=1))
+        expected = with_utility(model.expect(features, first=first), rounds.trade_off[:, None, :])  # (n, m, 4)
+        part = _Part(
+            outcome=with_utility(rounds.outcomes(), rounds.trade_off).astype(np.float32),
+            fitted=expected[np.arange(len(rounds)), rounds.action].astype(np.float32),
+            tenant=_codes(rounds.tenant, tenants),
+            cluster=half_distances(features[:, 1:], centres).argmin(axis=1).astype(np.int8),
+        )
         kept.append(part)
         draws.add(rounds)
         np.add.at(cells, (part.cluster, rounds.action), 1)
+        worth += _worth(rounds, expected[:, :, 3])
         for target in targets:
             wanted = target.distribution(rounds)
-            direct = np.einsum("nm,nmk->nk", wanted, expected)
+            direct = np.einsum("nm,nmk->nk", wanted, expected).astype(np.float32)
             seen[target.name].append(Seen(weights_of(rounds, wanted), direct))
         first += len(rounds)
     if not kept:
         raise EvaluationError("the log holds no round to evaluate on; see what was excluded")
     joined = {each.name: np.concatenate([getattr(part, each.name) for part in kept]) for each in fields(_Part)}
-    return Facts(**joined, cells=cells, draws=draws, seen={name: _joined(parts) for name, parts in seen.items()})
+    best, even = (worth / first).tolist()
+    found = {name: _joined(parts) for name, parts in seen.items()}
+    return Facts(**joined, tenants=tuple(tenants), best=best, even=even, cells=cells, draws=draws, seen=found)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    outcome: Reals
-    fitted: Reals
-    tenant: NDArray[np.str_]
-    cluster: Integers
-    best: Reals
-    even: Reals
+    outcome: Floats
+    fitted: Floats
+    tenant: NDArray[np.int32]
+    cluster: NDArray[np.int8]
 
 
-def _part(rounds: Rounds, expected: Reals, cluster: Integers) -> _Part:
-    utility, n_eligible = expected[:, :, 3], rounds.eligible.sum(axis=1)
-    return _Part(
-        outcome=with_utility(rounds.outcomes(), rounds.trade_off),
-        fitted=np.asarray(expected[np.arange(len(rounds)), rounds.action]),
-        tenant=rounds.tenant,
-        cluster=cluster,
-        best=np.where(rounds.eligible, utility, -np.inf).max(axis=1),
-        even=np.where(rounds.eligible, utility, 0.0).sum(axis=1) / n_eligible,
-    )
+def _codes(names: NDArray[np.str_], known: dict[str, int]) -> NDArray[np.int32]:
+    """Place of each name in ``known``, to which new ones are added, shape (n,)."""
+    distinct, place = np.unique(names, return_inverse=True)
+    codes = [known.setdefault(str(name), len(known)) for name in distinct]
+    return np.array(codes, dtype=np.int32)[place]
+
+
+def _worth(rounds: Rounds, utility: Reals) -> Reals:
+    """Expected utility of the best eligible arm and of one at random, summed over rounds, shape (2,)."""
+    best = np.where(rounds.eligible, utility, -np.inf).max(axis=1)
+    even = np.where(rounds.eligible, utility, 0.0).sum(axis=1) / rounds.eligible.sum(axis=1)
+    return np.array([best.sum(), even.sum()])
 
 
 def _joined(parts: Sequence[Seen]) -> Seen:

@@ -125,22 +125,36 @@ def _quantiles(away: Reals) -> tuple[Reals, Reals]:
     return low, high
 
 
-def estimates(
-    columns: Reals, bounds: Bounds, place: int, *, spread: float | None, largest_weight: float
-) -> dict[str, Estimate]:
-    """Every estimator of one outcome.
+@dataclass(frozen=True, slots=True)
+class Points:
+    """The estimators of one outcome without their bootstrap: values in their order, and bounds that are exact."""
+
+    values: Reals
+    exact: dict[str, tuple[float, float]]
+
+
+def points_of(columns: Reals, *, spread: float | None, largest_weight: float) -> Points:
+    """Of ``Terms.columns``, shape (n_rounds, 6).
 
     Args:
-        columns: ``Terms.columns``, shape (n_rounds, 6).
-        bounds: Their intervals among others: those of ``means_of`` from ``4 * place`` on, ``snips`` as a ratio.
         spread: Width of the outcome's range, which starts at 0; None where it has none.
         largest_weight: That any draw could have had: the range of a weighted round must not depend on luck.
     """
-    values, n_means = values_of(columns.mean(axis=0)), bounds.means.shape[1]
     exact = {} if spread is None else _bernstein(columns, spread=spread, weight=largest_weight)
+    return Points(values_of(columns.mean(axis=0)), exact)
+
+
+def estimates(points: Points, bounds: Bounds, place: int) -> dict[str, Estimate]:
+    """Every estimator of one outcome.
+
+    Args:
+        bounds: Their intervals among others: those of ``means_of`` from ``4 * place`` on, ``snips`` as a ratio.
+    """
+    n_means = bounds.means.shape[1]
     at = {name: 4 * place + i for i, name in enumerate(AS_MEANS)} | {"snips": n_means + place}
+    low, high = bounds.low, bounds.high
     return {
-        name: Estimate(float(values[i]), float(bounds.low[at[name]]), float(bounds.high[at[name]]), exact.get(name))
+        name: Estimate(float(points.values[i]), float(low[at[name]]), float(high[at[name]]), points.exact.get(name))
         for i, name in enumerate(ESTIMATORS)
     }
 

@@ -1,17 +1,18 @@
 """Rounds out of the gateway's archive: which rows can be evaluated on, and why the others cannot."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from policies.archive_schema import read_log
+from policies.archive_schema import DamagedPartition, read_log
 from policies.prices import NANO
-from training.ope.rounds import EvaluationError, Reals, Rounds
+from training.ope.arrow import flat, matrix, place_of, vectors, whole
+from training.ope.later import SUMMED, Later, LaterRequests
+from training.ope.rounds import EvaluationError, Mask, Reals, Rounds
 from training.records.archive import METRICS, is_archive
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ NO_END = (None, "unknown_after_crash")
 Progress = Callable[[str, int, int], None]
 DRAWN = frozenset({"drawn"})
 LABELLED = DRAWN | {"forced", "late", "single"}  # no free draws, but who served and what came of it is known
-_SUMMED = ("outcome_nano_usd", "outcome_seconds", "outcome_input_tokens", "outcome_output_tokens")
+LEAST_CHUNK = 8192  # rows read at once: partitions of a quiet gateway are small
+_FIRST_LOOK = ("kind", "arms", "encoder_id", "at", "decision_id", "outcome_status", *SUMMED)
+_COLUMNS = (
+    "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "encoder_id",
+    "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -55,6 +61,7 @@ class LoggedRounds:
         metric: Feedback that is the quality, within 0..1; None takes the first there is of the gateway's own.
         arms: Every arm that was eligible in some round.
         began: POSIX seconds of every drawn decision, in the log's order.
+        later: What later requests of a turn added to its decision.
     """
 
     folder: Path
@@ -64,10 +71,14 @@ class LoggedRounds:
     until: float
     arms: tuple[str, ...]
     began: Reals = field(repr=False)
-    later: Mapping[str, Reals] = field(repr=False)
+    later: Later = field(repr=False)
 
     def chunks(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
-        """Rounds with an outcome and a judgement, a partition of the archive at a time."""
+        """Rounds with an outcome and a judgement, some thousands at a time.
+
+        Raises:
+            EvaluationError: A partition is damaged, or the metric has values outside 0..1.
+        """
         return self._read(tally or Tally(), DRAWN, progress)
 
     def labels(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
@@ -78,8 +89,8 @@ class LoggedRounds:
         return self._read(tally or Tally(), LABELLED, progress)
 
     def _read(self, told: Tally, kinds: frozenset[str], progress: Progress | None) -> Iterator[Rounds]:
-        for whole in read_log(self.folder, since=self.since):
-            table = whole.filter(whole["at"].to_numpy() < self.until) if self.until < np.inf else whole
+        until = self.until if self.until < np.inf else None
+        for table in _gathered(_tables(self.folder, since=self.since, until=until, columns=_COLUMNS)):
             told.n_rows += table.num_rows
             rounds = self._rounds(table, told, kinds)
             told.n_rounds += 0 if rounds is None else len(rounds)
@@ -89,44 +100,45 @@ class LoggedRounds:
                 yield rounds
 
     def _rounds(self, table: "pa.Table", tally: Tally, kinds: frozenset[str]) -> Rounds | None:
+        import pyarrow as pa
+
         quality = self._quality(table)
-        reasons = self._reasons(table, quality, kinds)
-        kept = np.flatnonzero(reasons == "")
-        tally.excluded.update(Counter(reasons[reasons != ""].tolist()))
-        if not len(kept):
+        kept = np.ones(table.num_rows, dtype=np.bool_)
+        for reason, fails in self._reasons(table, quality, kinds):
+            if (kept & fails).any():
+                tally.excluded[reason] += int((kept & fails).sum())
+            kept &= ~fails
+        if not kept.any():
             return None
         acted = "arm" if kinds == DRAWN else "outcome_served_arm"
-        return self._columns(table.take(kept), quality[kept], acted)
+        return self._columns(table if kept.all() else table.filter(pa.array(kept)), quality[kept], acted)
 
-    def _reasons(self, table: "pa.Table", quality: Reals, kinds: frozenset[str]) -> NDArray[np.object_]:
-        """Why each row is no round; empty for those that are."""
-        names = ("kind", "outcome_status", "encoder_id", "embedding_dim", "outcome_served_arm")
-        columns = zip(*(_list(table[name]) for name in names), quality, strict=True)
-        reasons = [
-            "outcome without decision" if kind is None
-            else kind if kind not in kinds
-            else "open" if status in NO_END
-            else "no embedding" if not dim
-            else "another encoder" if encoder != self.encoder_id
-            else "no arm served" if kinds != DRAWN and served not in self.arms
-            else "unjudged" if np.isnan(value)
-            else ""
-            for kind, status, encoder, dim, served, value in columns
-        ]  # fmt: skip
-        return np.array(reasons, dtype=object)
+    def _reasons(self, table: "pa.Table", quality: Reals, kinds: frozenset[str]) -> Iterator[tuple[str, Mask]]:
+        """Why rows are no rounds, the first reason of a row first, and which rows each is true of."""
+        kind, status = table["kind"], table["outcome_status"]
+        for found in whole(kind).unique().to_pylist():
+            if found not in kinds:
+                yield found or "outcome without decision", _is(kind, found)
+        yield "open", np.logical_or.reduce([_is(status, each) for each in NO_END])
+        yield "no embedding", table["embedding_dim"].fill_null(0).to_numpy() == 0
+        yield "another encoder", ~_is(table["encoder_id"], self.encoder_id)
+        if kinds != DRAWN:
+            yield "no arm served", place_of(table["outcome_served_arm"], self.arms) < 0
+        yield "unjudged", np.isnan(quality)
 
     def _quality(self, table: "pa.Table") -> Reals:
+        """Of each row, shape (n,): its feedback, 0 where the arm gave no answer, NaN where nobody judged it."""
         names = (self.metric,) if self.metric else METRICS
         found = np.full(table.num_rows, np.nan)
-        for row, (feedback, status) in enumerate(
-            zip(table["feedback"].to_pylist(), table["outcome_status"].to_pylist(), strict=True)
-        ):
-            given = dict(feedback or ())
-            name = next((name for name in names if name in given), None)
-            if name is not None:
-                found[row] = given[name]
-            elif status in FAILED:
-                found[row] = 0.0
+        for status in FAILED:
+            found[_is(table["outcome_status"], status)] = 0.0
+        given = whole(table["feedback"])
+        row = np.repeat(np.arange(len(given)), np.diff(given.offsets.to_numpy()))
+        first, last = given.offsets[0].as_py(), given.offsets[-1].as_py()
+        metric, value = given.keys[first:last], given.items[first:last].to_numpy(zero_copy_only=False)
+        for name in reversed(names):  # the most telling last: it stays
+            mine = _is(metric, name)
+            found[row[mine]] = value[mine]
         if ((found < 0.0) | (found > 1.0)).any():
             raise EvaluationError(
                 f"{self.folder / 'archive' / 'feedback'}: metric {self.metric or names[0]!r} has values outside 0..1; "
@@ -137,20 +149,22 @@ class LoggedRounds:
     def _columns(self, table: "pa.Table", quality: Reals, acted: str) -> Rounds:
         n, m = table.num_rows, len(self.arms)
         eligible, propensities = np.zeros((n, m), dtype=np.bool_), np.zeros((n, m))
-        row, column, chance = _flat(table, self.arms)
-        eligible[row, column], propensities[row, column] = True, chance
-        sums = self._sums(table)
-        embeddings = np.frombuffer(b"".join(_list(table["embedding"])), dtype=np.float16)
-        trade_off = np.array(table["trade_off"].to_pylist(), dtype=np.float64)
+        row, names = flat(table["arms"])
+        column = place_of(names, self.arms)
+        eligible[row, column] = True
+        propensities[row, column] = flat(table["propensities"])[1].to_numpy(zero_copy_only=False)
+        trade_off = matrix(table["trade_off"])
         trade_off[:, 3] = np.where(np.isnan(trade_off[:, 3]), np.inf, trade_off[:, 3])
+        sums = np.stack([table[name].to_numpy().astype(np.float64) for name in SUMMED], axis=1)
+        sums += self.later.of(table["decision_id"])
         return Rounds(
             arms=self.arms,
-            embeddings=embeddings.reshape(n, -1).astype(np.float32),
-            features=np.array(table["features"].to_pylist(), dtype=np.float32),
+            embeddings=vectors(table["embedding"]),
+            features=matrix(table["features"]).astype(np.float32),
             prompt_tokens=table["prompt_tokens"].to_numpy().astype(np.float64),
             propensities=propensities,
             eligible=eligible,
-            action=_index(table[acted], self.arms),
+            action=place_of(table[acted], self.arms),
             quality=quality,
             usd=sums[:, 0] / NANO,
             seconds=sums[:, 1],
@@ -161,14 +175,34 @@ class LoggedRounds:
             at=table["at"].to_numpy().astype(np.float64),
         )
 
-    def _sums(self, table: "pa.Table") -> Reals:
-        """``_SUMMED`` of each decision, those of its later requests included, shape (n, 4)."""
-        own = np.stack([table[name].to_numpy().astype(np.float64) for name in _SUMMED], axis=1)
-        more = [self.later.get(str(each), _NOTHING) for each in table["decision_id"].to_pylist()]
-        return own + np.array(more)
+
+def _tables(folder: Path, **options: Any) -> "Iterator[pa.Table]":
+    try:
+        yield from read_log(folder, **options)
+    except DamagedPartition as damaged:
+        raise EvaluationError(str(damaged)) from damaged
 
 
-_NOTHING = np.zeros(len(_SUMMED))
+def _gathered(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
+    """The same rows in tables of at least ``LEAST_CHUNK``, but for the last."""
+    import pyarrow as pa
+
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(each.num_rows for each in held) >= LEAST_CHUNK:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _is(column: Any, value: str | None) -> Mask:
+    """Which rows are ``value``."""
+    import pyarrow.compute as pc
+
+    found: Any = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def open_rounds(
@@ -185,60 +219,28 @@ def open_rounds(
         encoder_id: Only rounds embedded by it; empty for the encoder of most of them.
 
     Raises:
-        EvaluationError: It is no gateway's data directory, or holds no drawn decision.
+        EvaluationError: It is no gateway's data directory, holds no drawn decision, or a partition is damaged.
     """
+    import pyarrow as pa
+
     if not is_archive(folder):
         raise EvaluationError(f"{folder}: no archive/decisions there; name a gateway's data directory")
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
     began: list[Reals] = []
-    later: dict[str, Reals] = {}
-    for table in read_log(folder, since=since):
-        kinds = np.array(table["kind"].to_pylist(), dtype=object)
-        drawn = table.take(np.flatnonzero(kinds == "drawn"))
-        arms.update(_list(_whole(drawn["arms"]).flatten().unique()))
-        encoders.update(_list(drawn["encoder_id"]))
+    later = LaterRequests()
+    for table in _gathered(_tables(folder, since=since, until=None, columns=_FIRST_LOOK)):
+        drawn = table.filter(pa.array(_is(table["kind"], "drawn")))
+        arms.update(flat(drawn["arms"])[1].unique().to_pylist())
+        encoders.update({each["values"]: each["counts"] for each in drawn["encoder_id"].value_counts().to_pylist()})
         began.append(drawn["at"].to_numpy().astype(np.float64))
-        _add_later(table.take(np.flatnonzero(kinds == "sticky")), later)
+        ended = ~np.logical_or.reduce([_is(table["outcome_status"], each) for each in NO_END])
+        later.add(table.filter(pa.array(_is(table["kind"], "sticky") & ended)))
     if not arms:
         raise EvaluationError(
             f"{folder}: the log holds no drawn decision with two or more arms; nothing to evaluate on"
         )
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
-    return LoggedRounds(folder, wanted, metric, since, until, tuple(sorted(arms)), np.concatenate(began), later)
-
-
-def _add_later(sticky: "pa.Table", later: dict[str, Reals]) -> None:
-    ended = sticky["outcome_status"].to_pylist()
-    added = np.stack([sticky[name].to_numpy().astype(np.float64) for name in _SUMMED], axis=1)
-    for row, decision in enumerate(_list(sticky["decision_id"])):
-        if ended[row] not in NO_END:
-            later[decision] = later.get(decision, _NOTHING) + added[row]
-
-
-def _flat(table: "pa.Table", arms: tuple[str, ...]) -> tuple[Any, Any, Reals]:
-    """Row, column and propensity of every eligible arm."""
-    lists, chances = _whole(table["arms"]), _whole(table["propensities"])
-    lengths = np.diff(lists.offsets.to_numpy())
-    return (
-        np.repeat(np.arange(len(lists)), lengths),
-        _index(lists.flatten(), arms),
-        chances.flatten().to_numpy(zero_copy_only=False),
+    return LoggedRounds(
+        folder, wanted, metric, since, until, tuple(sorted(arms)), np.concatenate(began), later.summed()
     )
-
-
-def _whole(column: Any) -> Any:
-    """A column as one array: pyarrow's stubs do not tell lists from others."""
-    return column.combine_chunks()
-
-
-def _list(column: Any) -> list[Any]:
-    found: list[Any] = column.to_pylist()
-    return found
-
-
-def _index(names: Any, arms: tuple[str, ...]) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.index_in(names, value_set=pa.array(arms)).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from training.ope.evaluate import Difference, Evaluation, Verdict
+from training.ope.evaluate import Evaluation, Verdict
+from training.ope.groups import Difference
 from training.ope.intervals import Estimate
 
 if TYPE_CHECKING:

@@ -1,10 +1,12 @@
 """What a log can tell of a target policy at all: weights, effective sample size and support."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training.ope.rounds import EvaluationError, Reals, Rounds
+from training.ope.rounds import EvaluationError, Floats, Reals, Rounds
 
 LEAST_EFFECTIVE = 200.0  # below this, intervals of any estimator here are wider than most differences worth knowing
 MOST_UNSUPPORTED = 0.01  # of the target's probability, on arms that the log could not have drawn
@@ -54,7 +56,7 @@ class Support:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Of each round against one target policy, each shape (n,).
+    """Of each round against one target policy, each shape (n,), in single precision: a long log has many.
 
     Attributes:
         raw: π(a|x) / μ(a|x) of the drawn arm.
@@ -62,13 +64,13 @@ class Weights:
         largest: The largest weight that a draw of this round could have had.
     """
 
-    raw: Reals
-    unsupported: Reals
-    largest: Reals
+    raw: Floats
+    unsupported: Floats
+    largest: Floats
 
     def clipped(self, clip: float) -> Reals:
         """At most ``clip``: less variance, and a bias that the clipped share hints at."""
-        return np.minimum(self.raw, clip)
+        return np.minimum(self.raw.astype(np.float64), clip)
 
     def support(self, *, clip: float = np.inf) -> Support:
         """What rounds of these weights can tell."""
@@ -78,11 +80,15 @@ class Weights:
         return Support(
             n_rounds=n,
             effective=effective_sample_size(weights),
-            unsupported=float(self.unsupported.mean()),
+            unsupported=float(self.unsupported.mean(dtype=np.float64)),
             largest_weight=float(min(self.largest.max(), clip)),
             mean_weight=float(weights.mean()),
             clipped=float((self.raw > clip).mean()),
         )
+
+    def rows(self, index: NDArray[Any]) -> "Weights":
+        """Those of some rounds."""
+        return Weights(self.raw[index], self.unsupported[index], self.largest[index])
 
 
 def weights_of(rounds: Rounds, target: Reals) -> Weights:
@@ -90,9 +96,9 @@ def weights_of(rounds: Rounds, target: Reals) -> Weights:
     possible = rounds.propensities > 0
     ratio = np.divide(target, rounds.propensities, out=np.zeros_like(target), where=possible)
     return Weights(
-        raw=np.asarray(ratio[np.arange(len(rounds)), rounds.action]),
-        unsupported=np.where(possible, 0.0, target).sum(axis=1),
-        largest=ratio.max(axis=1),
+        raw=ratio[np.arange(len(rounds)), rounds.action].astype(np.float32),
+        unsupported=np.where(possible, 0.0, target).sum(axis=1).astype(np.float32),
+        largest=ratio.max(axis=1).astype(np.float32),
     )
 
 

@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from policies.context import Context
-from policies.decide import explored
+from policies.decide import explored_many
 from policies.policy import ArmFacts, Policy
 from policies.tradeoff import TradeOff
 from policies.zoo.many import scores_many
 from policies.zoo.predictive import PredictivePolicy
-from training.ope.rounds import EvaluationError, Reals, Rounds
+from training.ope.rounds import EvaluationError, Integers, Reals, Rounds
 
 
 class Target(Protocol):
@@ -85,30 +84,28 @@ class PolicyTarget:
 
     def distribution(self, rounds: Rounds) -> Reals:
         chosen = np.zeros(rounds.eligible.shape)
-        for rows, columns, trade_off in self._groups(rounds):
+        asked = rounds if self.trade_off is None else rounds.under(self.trade_off)
+        for rows, columns in _groups(asked):
             arms = [self.facts[rounds.arms[column]] for column in columns]
-            for row, dist in zip(rows, self._score(rounds, rows, arms, trade_off), strict=True):
-                chosen[row, columns] = explored(dist, self.explore)
+            chosen[rows[:, None], columns] = explored_many(self._score(asked, rows, arms), self.explore)
         return chosen
 
-    def _score(
-        self, rounds: Rounds, rows: NDArray[np.int64], arms: Sequence[ArmFacts], trade_off: TradeOff
-    ) -> Sequence[Reals] | Reals:
+    def _score(self, rounds: Rounds, rows: Integers, arms: Sequence[ArmFacts]) -> Reals:
         part = (rounds.embeddings[rows], rounds.features[rows], rounds.prompt_tokens[rows])
         if isinstance(self.policy, PredictivePolicy):
-            found = scores_many(self.policy, *part, arms=arms, trade_off=trade_off)
+            found = scores_many(self.policy, *part, arms=arms, trade_offs=rounds.trade_off[rows])
             if found is not None:
                 return found
+        trade_offs = [TradeOff(*terms) for terms in rounds.trade_off[rows].tolist()]
         contexts = (Context(vector, words, int(tokens)) for vector, words, tokens in zip(*part, strict=True))
-        return [self.policy.score(context, arms, trade_off).dist for context in contexts]
+        asked = zip(contexts, trade_offs, strict=True)
+        return np.array([self.policy.score(context, arms, terms).dist for context, terms in asked])
 
-    def _groups(self, rounds: Rounds) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], TradeOff]]:
-        """Rounds of the same eligible arms under the same trade-off: few of them, and each is scored at once."""
-        keys: Any = rounds.eligible.astype(np.float64)
-        if self.trade_off is None:
-            keys = np.hstack([keys, rounds.trade_off])
-        distinct, group = np.unique(keys, axis=0, return_inverse=True)
-        for index in range(len(distinct)):
-            rows = np.flatnonzero(group.ravel() == index)
-            columns = np.flatnonzero(rounds.eligible[rows[0]])
-            yield rows, columns, self.trade_off or TradeOff(*(float(each) for each in rounds.trade_off[rows[0]]))
+
+def _groups(rounds: Rounds) -> Iterator[tuple[Integers, Integers]]:
+    """Rows and columns of rounds with the same eligible arms, under a floor or not: few, and each is scored at once."""
+    keys = np.packbits(np.column_stack([rounds.eligible, rounds.trade_off[:, 2] > 0.0]), axis=1)
+    _, group = np.unique(keys, axis=0, return_inverse=True)
+    for index in range(int(group.max(initial=-1)) + 1):
+        rows = np.flatnonzero(group.ravel() == index)
+        yield rows, np.flatnonzero(rounds.eligible[rows[0]])

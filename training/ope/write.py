@@ -6,8 +6,9 @@ from pathlib import Path
 
 import orjson
 
-from training.ope.evaluate import Evaluation, Group
+from training.ope.evaluate import Evaluation
 from training.ope.forest import forest
+from training.ope.groups import Group
 from training.ope.show import lines_of
 from training.report.drawing import COLOURS, look, png, svg
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.ope.estimators import ESTIMATORS, Terms, means_of
-from training.ope.intervals import Ratio, bernstein_radius, estimates, studentised, units_of
+from training.ope.intervals import Ratio, bernstein_radius, estimates, points_of, studentised, units_of
 
 
 def width(values: np.ndarray, **options: int) -> np.ndarray:
@@ -74,9 +74,9 @@ def test_each_estimator_has_its_interval_and_only_bounded_means_have_bernstein()
     terms = Terms(np.full(300, 1.0), rng.random(300), np.full(300, 0.5), np.full(300, 0.5))
     columns = terms.columns(switch=np.inf)
     bounds = studentised(means_of(columns), [Ratio(columns[:, 2], columns[:, 5])])
-    found = estimates(columns, bounds, 0, spread=1.0, largest_weight=1.0)
+    found = estimates(points_of(columns, spread=1.0, largest_weight=1.0), bounds, 0)
     assert set(found) == set(ESTIMATORS)
     assert {name for name, each in found.items() if each.bernstein is not None} == {"dm", "ips", "dr"}
     assert all(each.low <= each.value <= each.high for each in found.values())
-    unbounded = estimates(columns, bounds, 0, spread=None, largest_weight=1.0)
+    unbounded = estimates(points_of(columns, spread=None, largest_weight=1.0), bounds, 0)
     assert all(each.bernstein is None for each in unbounded.values())

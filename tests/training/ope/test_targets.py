@@ -21,6 +21,7 @@ from training.records.record import arm_fields, arm_of
 FACTS = [
     ArmFacts(arm_of(*arm_fields(name)), price=Price(10**8 * (i + 1), 10**9 * (i + 1))) for i, name in enumerate(ARMS)
 ]
+UNPRICED = [*FACTS[:2], ArmFacts(FACTS[2].arm)]
 STRANGER = ArmFacts(arm_of("other", "instant"), price=Price(1, 1))
 
 
@@ -30,28 +31,32 @@ def rounds(world: Sample) -> Rounds:
     return found
 
 
-def one_by_one(policy: DefaultPolicy, rounds: Rounds, trade_off: TradeOff) -> np.ndarray:
+def one_by_one(policy: DefaultPolicy, rounds: Rounds, trade_off: TradeOff, arms: list[ArmFacts]) -> np.ndarray:
     contexts = zip(rounds.embeddings, rounds.features, rounds.prompt_tokens, strict=True)
-    found = [policy.score(Context(x, words, int(n)), FACTS, trade_off).dist for x, words, n in contexts]
+    found = [policy.score(Context(x, words, int(n)), arms, trade_off).dist for x, words, n in contexts]
     return np.array(found)
 
 
-@pytest.mark.parametrize("quality_per_usd", [0.0, 10.0, 1000.0])
-def test_many_queries_at_once_are_scored_as_one_by_one(rounds: Rounds, quality_per_usd: float) -> None:
-    policy, trade_off = DefaultPolicy.example([*FACTS, STRANGER]), TradeOff(quality_per_usd)
+@pytest.mark.parametrize("arms", [FACTS, UNPRICED], ids=["priced", "one without a price"])
+@pytest.mark.parametrize(
+    "trade_off", [TradeOff(0.0), TradeOff(10.0), TradeOff(1000.0), TradeOff(10.0, 0.01), TradeOff(10.0, max_usd=0.004)]
+)
+def test_many_queries_at_once_are_scored_as_one_by_one(
+    rounds: Rounds, trade_off: TradeOff, arms: list[ArmFacts]
+) -> None:
+    policy = DefaultPolicy.example([*FACTS, STRANGER])
     found = scores_many(
-        policy, rounds.embeddings, rounds.features, rounds.prompt_tokens, arms=FACTS, trade_off=trade_off
-    )
+        policy, rounds.embeddings, rounds.features, rounds.prompt_tokens, arms=arms,
+        trade_offs=rounds.under(trade_off).trade_off,
+    )  # fmt: skip
     assert found is not None
-    assert np.array_equal(found, one_by_one(policy, rounds, trade_off))
+    assert np.array_equal(found, one_by_one(policy, rounds, trade_off, arms))
 
 
 @pytest.mark.parametrize(
     ("arms", "trade_off"),
     [
         ([*FACTS, STRANGER], TradeOff(1.0)),
-        ([*FACTS[:2], ArmFacts(FACTS[2].arm)], TradeOff(1.0)),
-        (FACTS, TradeOff(1.0, max_usd=0.1)),
         (FACTS, TradeOff(1.0, quality_floor=0.9)),
     ],
 )
@@ -60,7 +65,18 @@ def test_what_needs_a_closer_look_is_left_to_the_policy(
 ) -> None:
     policy = DefaultPolicy.example([*FACTS, STRANGER])
     given = (rounds.embeddings, rounds.features, rounds.prompt_tokens)
-    assert scores_many(policy, *given, arms=arms, trade_off=trade_off) is None
+    assert scores_many(policy, *given, arms=arms, trade_offs=rounds.under(trade_off).trade_off) is None
+
+
+def test_rounds_of_different_trade_offs_are_scored_each_under_its_own(rounds: Rounds) -> None:
+    policy = DefaultPolicy.example([*FACTS, STRANGER])
+    rounds.trade_off[:, 0] = np.geomspace(0.1, 1e4, len(rounds))
+    rounds.trade_off[::3, 3] = 0.004
+    found = PolicyTarget("mine", policy, dict(zip(ARMS, FACTS, strict=True))).distribution(rounds)
+    contexts = zip(rounds.embeddings, rounds.features, rounds.prompt_tokens, rounds.trade_off, strict=True)
+    alone = [policy.score(Context(x, words, int(n)), FACTS, TradeOff(*terms)).dist for x, words, n, terms in contexts]
+    assert np.array_equal(found, np.array(alone))
+    assert len(np.unique(found, axis=0)) > 1
 
 
 def test_a_target_chooses_among_the_eligible_arms_with_its_exploration(rounds: Rounds) -> None:
