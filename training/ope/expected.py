@@ -47,7 +47,8 @@ def folds_from(first: int, n: int) -> Integers:
 def cross_fit(chunks: Iterable[Rounds]) -> CrossFit:
     """One pass over the log; memory does not grow with it.
 
-    An outcome that is unknown counts as the mean of the known ones of its chunk.
+    Rounds without a judgement take part in nothing but the count of places; USD or seconds that are unknown count as
+    the mean of the known ones of their chunk.
 
     Raises:
         EvaluationError: There is no round.
@@ -61,15 +62,19 @@ def cross_fit(chunks: Iterable[Rounds]) -> CrossFit:
             parts = [
                 Grams.empty(n_arms=len(rounds.arms), n_features=scale.n_outputs, n_targets=3) for _ in range(N_FOLDS)
             ]
-        outcomes = rounds.outcomes()
+        features, fold = scale(rounds.embeddings, rounds.features), folds_from(first, len(rounds))
+        first += len(rounds)
+        judged = ~np.isnan(rounds.quality)
+        if not judged.any():
+            continue
+        outcomes = rounds.outcomes()[judged]
         low = np.fmin(low, np.where(np.isnan(outcomes), np.inf, outcomes).min(axis=0))
         high = np.fmax(high, np.where(np.isnan(outcomes), -np.inf, outcomes).max(axis=0))
         known = np.where(np.isnan(outcomes), _mean_of_known(outcomes), outcomes)
-        features, fold = scale(rounds.embeddings, rounds.features), folds_from(first, len(rounds))
+        features, fold, action = features[judged], fold[judged], rounds.action[judged]
         for part in range(N_FOLDS):
             rows = fold == part
-            parts[part].add(features[rows], rounds.action[rows], known[rows])
-        first += len(rounds)
+            parts[part].add(features[rows], action[rows], known[rows])
     if scale is None:
         raise EvaluationError("the log holds no round to evaluate on")
     priors = likeliest(sum(parts[1:], parts[0]))  # two numbers per outcome: nothing of a round is left in them

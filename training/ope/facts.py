@@ -99,9 +99,10 @@ def gather(
             centres = k_means(sample, min(N_CLUSTERS, len(sample)), seed=seed)
             draws, cells = Draws.empty(len(rounds.arms)), np.zeros((len(centres), len(rounds.arms)), dtype=np.int64)
         expected = with_utility(model.expect(features, first=first), rounds.trade_off[:, None, :])  # (n, m, 4)
+        fitted = expected[np.arange(len(rounds)), rounds.action]
         part = _Part(
-            outcome=with_utility(rounds.outcomes(), rounds.trade_off).astype(np.float32),
-            fitted=expected[np.arange(len(rounds)), rounds.action].astype(np.float32),
+            outcome=with_utility(imputed(rounds, fitted), rounds.trade_off).astype(np.float32),
+            fitted=fitted.astype(np.float32),
             tenant=_codes(rounds.tenant, tenants),
             cluster=half_distances(features[:, 1:], centres).argmin(axis=1).astype(np.int8),
         )
@@ -120,6 +121,17 @@ def gather(
     best, even = (worth / first).tolist()
     found = {name: _joined(parts) for name, parts in seen.items()}
     return Facts(**joined, tenants=tuple(tenants), best=best, even=even, cells=cells, draws=draws, seen=found)
+
+
+def imputed(rounds: Rounds, fitted: Reals) -> Reals:
+    """Quality, USD and seconds as they came, shape (n, 3); where nobody judged, quality is what was expected.
+
+    Args:
+        fitted: What models that had not seen the rounds expect of the drawn arms, shape (n, ≥ 1), quality first.
+    """
+    outcomes = rounds.outcomes()
+    outcomes[:, 0] = np.where(np.isnan(rounds.quality), fitted[:, 0], rounds.quality)
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True)
