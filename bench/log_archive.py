@@ -48,11 +48,11 @@ class _Shard:
     def write(self) -> None:
         n = len(self.drawn)
         requests, decisions = self._ids("chatcmpl-", n), self._ids("dec-", n)
-        own = {"request_id": requests, "decision_id": decisions.take(pa.array(self.drawn.turn_of))}
+        own = {"request_id": requests, "decision_id": decisions.take(_array(self.drawn.turn_of))}
         ids = {"decisions": own, "outcomes": own, "feedback": own | {"feedback_id": self._ids("fb-", n)}}
         for kind, name, rows, at, stream in self._batches():
             columns = getattr(self, f"_{kind}")(rows) | {
-                each: known.take(pa.array(rows)) for each, known in ids[kind].items()
+                each: known.take(_array(rows)) for each, known in ids[kind].items()
             }
             table = self._table(kind, columns | {"stream_id": stream, "at": at}, len(rows))
             place = self.folder / "archive" / kind / f"shard={self.shard:02d}"
@@ -77,12 +77,12 @@ class _Shard:
                     if len(mine):
                         yield each, name, row[mine], at[mine], stream
 
-    def _ids(self, prefix: str, n: int) -> pa.StringArray:
+    def _ids(self, prefix: str, n: int) -> Any:
         text = np.empty((n, len(prefix) + 26), dtype=np.uint8)
         text[:, : len(prefix)] = np.frombuffer(prefix.encode(), dtype=np.uint8)
         text[:, len(prefix) :] = _LETTERS[self.rng.integers(0, 32, size=(n, 26), dtype=np.uint8)]
         offsets = np.arange(n + 1, dtype=np.int32) * text.shape[1]
-        return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(text))
+        return pa.StringArray.from_buffers(n, pa.py_buffer(offsets.tobytes()), pa.py_buffer(text.tobytes()))
 
     def _table(self, kind: str, columns: dict[str, Any], n: int) -> pa.Table:
         whole = {"organisation": self.organisation, "v": 1} | columns
@@ -96,7 +96,9 @@ class _Shard:
         vectors = self.world.embeddings(drawn.topic[rows], drawn.hardness[rows], self.rng)
         offsets = np.concatenate([[0], np.cumsum(embedded * (2 * DIM))]).astype(np.int32)
         binary = pa.Array.from_buffers(
-            pa.binary(), n, [_bits(embedded), pa.py_buffer(offsets), pa.py_buffer(vectors[embedded].tobytes())]
+            pa.binary(),
+            n,
+            [_bits(embedded), pa.py_buffer(offsets.tobytes()), pa.py_buffer(vectors[embedded].tobytes())],
         )
         features = self.rng.standard_normal((n, len(FEATURE_NAMES)), dtype=np.float32)
         features[:, 0] += drawn.hardness[rows]
@@ -122,7 +124,7 @@ class _Shard:
         unknown = np.zeros(terms.shape, dtype=np.bool_)
         unknown[:, 3] = True
         offsets = np.arange(len(rows) + 1, dtype=np.int32) * 4
-        return pa.ListArray.from_arrays(pa.array(offsets), pa.array(terms.ravel(), mask=unknown.ravel()))
+        return pa.ListArray.from_arrays(_array(offsets), _array(terms.ravel(), mask=unknown.ravel()))
 
     def _outcomes(self, rows: Integers) -> dict[str, Any]:
         drawn, n = self.drawn, len(rows)
@@ -149,20 +151,26 @@ class _Shard:
         return {"tenant": "web", "metric": "score", "value": score, "source": "client", "tags": [[]] * len(rows)}
 
 
-def _column(value: Any, kind: pa.DataType, n: int) -> pa.Array:
+def _column(value: Any, kind: pa.DataType, n: int) -> Any:
     if value is None or isinstance(value, str | float | int):
-        return pa.repeat(pa.scalar(value, kind), n)
+        scalar: Any = pa.scalar(value, kind)
+        return pa.repeat(scalar, n)
     return value.cast(kind) if isinstance(value, pa.Array) else pa.array(value, kind)
 
 
-def _names(names: Any, codes: Integers) -> pa.Array:
-    return pa.array(list(names), pa.string()).take(pa.array(codes))
+def _names(names: Any, codes: Integers) -> Any:
+    return pa.array(list(names), pa.string()).take(_array(codes))
 
 
-def _lists(values: NDArray[Any]) -> pa.Array:
+def _lists(values: NDArray[Any]) -> Any:
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.ravel()))
+    return pa.ListArray.from_arrays(_array(offsets), _array(values.ravel()))
 
 
 def _bits(mask: NDArray[np.bool_]) -> pa.Buffer:
     return pa.py_buffer(np.packbits(mask, bitorder="little").tobytes())
+
+
+def _array(values: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> Any:
+    """As an Arrow array: pyarrow's stubs take every array for one of booleans."""
+    return pa.array(values, mask=mask)

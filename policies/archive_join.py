@@ -116,11 +116,11 @@ class _Ended:
         self._index, self._taken = IdIndex(whole), np.zeros(len(whole), dtype=np.bool_)
         self._open: set[str] = set()  # requests without an outcome
 
-    def find(self, request_ids: "pa.ChunkedArray") -> Rows:
+    def find(self, request_ids: "pa.ChunkedArray[Any]") -> Rows:
         """Row of each request's outcome, −1 while it is open, shape (n,)."""
         return self._index.find(words_of(request_ids))
 
-    def unseen(self, rows: Rows, request_ids: "pa.ChunkedArray") -> Mask:
+    def unseen(self, rows: Rows, request_ids: "pa.ChunkedArray[Any]") -> Mask:
         """Requests that no earlier row was of; from now on these are seen too."""
         new, there = np.zeros(len(rows), dtype=np.bool_), np.flatnonzero(rows >= 0)
         first = there[np.unique(rows[there], return_index=True)[1]]
@@ -136,7 +136,7 @@ class _Ended:
         """Outcomes of these rows, null for −1."""
         import pyarrow as pa
 
-        found = self._table.take(pa.array(rows, mask=rows < 0))
+        found = self._table.take(_array(rows, mask=rows < 0))
         return found.cast(pa.schema([schema("outcomes").field(name) for name in found.column_names]))
 
     def alone(self) -> Mask:
@@ -170,12 +170,12 @@ class _Given:
         kept = IdIndex(np.concatenate(ids)).first_rows
         self._index = IdIndex(np.concatenate(words)[kept])
         decision = self._index.find(np.concatenate(words)[kept])
-        self._decision, order = _last(whole.take(pa.array(kept)), decision)
+        self._decision, order = _last(whole.take(_array(kept)), decision)
         metrics: Any = whole["metric"].combine_chunks()
         self._metrics, self._code = metrics.dictionary, metrics.indices.to_numpy()[kept][order]
         self._value = whole["value"].to_numpy()[kept][order]
 
-    def of(self, decision_ids: "pa.ChunkedArray") -> "pa.Array":
+    def of(self, decision_ids: "pa.ChunkedArray[Any]") -> Any:
         """Metric -> value for each decision, empty where nobody judged it."""
         import pyarrow as pa
 
@@ -187,13 +187,14 @@ class _Given:
         lengths = np.where(rows >= 0, last - first, 0)
         ends = np.cumsum(lengths)
         picked = np.arange(ends[-1]) + np.repeat(first - (ends - lengths), lengths)
-        keys = self._metrics.take(pa.array(self._code[picked]))
-        offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
-        return pa.MapArray.from_arrays(offsets, keys, pa.array(self._value[picked])).cast(kind)
+        keys = self._metrics.take(_array(self._code[picked]))
+        offsets = _array(np.concatenate([[0], ends]).astype(np.int32))
+        return pa.MapArray.from_arrays(offsets, keys, _array(self._value[picked])).cast(kind)
 
 
 def _coded_metrics(table: "pa.Table") -> "pa.Table":
-    metrics = table["metric"].fill_null("").combine_chunks().dictionary_encode()
+    metrics: Any = table["metric"].combine_chunks()
+    metrics = metrics.fill_null("").dictionary_encode()
     return table.select(["at", "value"]).append_column("metric", metrics)
 
 
@@ -234,6 +235,11 @@ def _alone(outcomes: Parts, alone: Mask, given: _Given, wanted: Wanted, window: 
 
 
 def _filtered(table: "pa.Table", kept: Mask) -> "pa.Table":
+    return table if kept.all() else table.filter(_array(kept))
+
+
+def _array(values: NDArray[Any], mask: Mask | None = None) -> Any:
+    """As an Arrow array: pyarrow's stubs take every array for one of booleans."""
     import pyarrow as pa
 
-    return table if kept.all() else table.filter(pa.array(kept))
+    return pa.array(values, mask=mask)

@@ -16,7 +16,7 @@ _FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)  # odd, their bits well mixe
 _SHIFT = np.uint64(29)
 
 
-def words_of(ids: "pa.ChunkedArray | pa.Array") -> Words:
+def words_of(ids: "pa.ChunkedArray[Any] | pa.Array[Any]") -> Words:
     """Two numbers per id, shape (n, 2); a missing id counts as an empty one.
 
     Ids are the gateway's own: that two of 10⁷ share both numbers by chance is rarer than 1 in 10²³.
@@ -50,9 +50,10 @@ def _mixed(rows: Words, lengths: Rows) -> Words:
     found = np.empty((len(rows), 2), dtype=np.uint64)
     for place, factor in enumerate(np.array(_FACTORS, dtype=np.uint64)):
         state = lengths.astype(np.uint64) * factor
-        for word in rows.T:
-            state = (state ^ word) * factor  # modulo 2⁶⁴
-            state ^= state >> _SHIFT
+        for begins, word in zip(range(0, _WORD * rows.shape[1], _WORD), rows.T, strict=True):
+            mixed = (state ^ word) * factor  # modulo 2⁶⁴
+            mixed ^= mixed >> _SHIFT
+            state = np.where(lengths > begins, mixed, state)  # an id's numbers depend on no longer one beside it
         found[:, place] = state * factor
     return found
 

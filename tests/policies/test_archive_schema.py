@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -9,7 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from policies.archive_schema import Entry, partitions, read_log, read_partition, schema, to_table
+from policies.archive_schema import (
+    DamagedPartition,
+    Entry,
+    partitions,
+    read_log,
+    read_partition,
+    schema,
+    to_table,
+)
 from policies.records import AttemptRecord, DecisionRow, FeedbackRow, OutcomeRow
 
 DECISION = DecisionRow(
@@ -45,7 +54,7 @@ def write(directory: Path, kind: str, *entries: Entry, shard: int = 3) -> Path:
     return path
 
 
-def rows(directory: Path, **options: float) -> list[dict[str, object]]:
+def rows(directory: Path, **options: Any) -> list[dict[str, object]]:
     return [row for table in read_log(directory, **options) for row in table.to_pylist()]
 
 
@@ -107,6 +116,89 @@ def test_since_leaves_out_what_began_before(tmp_path: Path) -> None:
     write(tmp_path, "decisions", entry(DECISION, 1000))
     write(tmp_path, "decisions", entry(replace(DECISION, request_id="r2"), 2000))
     assert [row["request_id"] for row in rows(tmp_path, since=1.5)] == ["r2"]
+
+
+def test_until_leaves_out_what_began_then_and_the_outcomes_of_that(tmp_path: Path) -> None:
+    write(tmp_path, "decisions", entry(DECISION, 1000))
+    write(tmp_path, "decisions", entry(replace(DECISION, request_id="r2"), 2000))
+    write(tmp_path, "outcomes", entry(OUTCOME, 1500), entry(replace(OUTCOME, request_id="r2"), 2500))
+    assert [(row["request_id"], row["outcome_status"]) for row in rows(tmp_path, until=2.0)] == [("r1", "ok")]
+    assert [row["request_id"] for row in rows(tmp_path, since=1.0, until=2.5)] == ["r1", "r2"]
+
+
+def test_only_the_columns_asked_for_are_there(tmp_path: Path) -> None:
+    write(tmp_path, "decisions", entry(DECISION, 1000, EMBEDDING))
+    write(tmp_path, "outcomes", entry(OUTCOME, 1500), entry(replace(OUTCOME, request_id="lost"), 1600))
+    assert rows(tmp_path, columns=["outcome_status", "kind"]) == [
+        {"kind": "drawn", "outcome_status": "ok"},
+        {"kind": None, "outcome_status": "ok"},
+    ]
+    assert rows(tmp_path, columns=["turn"]) == [{"turn": 2}, {"turn": None}]
+    assert rows(tmp_path, columns=["feedback"]) == [{"feedback": []}, {"feedback": []}]
+    with pytest.raises(ValueError, match="no column 'outcome_arm'"):
+        rows(tmp_path, columns=["arm", "outcome_arm"])
+
+
+@pytest.mark.parametrize("left_out", ["at", "outcome_served_arm", "feedback", "embedding"])
+def test_a_column_is_the_same_with_and_without_another(tmp_path: Path, left_out: str) -> None:
+    requests = [replace(DECISION, request_id=f"r{i}", decision_id=f"d{i // 2}") for i in range(6)]
+    write(tmp_path, "decisions", *(entry(each, 1000 + i, EMBEDDING) for i, each in enumerate(requests)))
+    write(tmp_path, "decisions", *(entry(each, 1003 + i, EMBEDDING) for i, each in enumerate(requests[3:])))
+    ended = [entry(replace(OUTCOME, request_id=f"r{i}", served_arm="ab"[i % 2]), 2000 + i) for i in (4, 2, 0, 9)]
+    write(tmp_path, "outcomes", *ended)
+    write(tmp_path, "feedback", entry(replace(FEEDBACK, decision_id="d2"), 3000))
+    (whole,) = {table.schema for table in read_log(tmp_path)}
+    kept = [name for name in whole.names if name != left_out]
+    assert rows(tmp_path, columns=kept) == [
+        {name: value for name, value in row.items() if name != left_out} for row in rows(tmp_path)
+    ]
+
+
+def test_records_that_many_partitions_repeat_are_read_once(tmp_path: Path) -> None:
+    """With and without an outcome, within a partition and across, and feedback whose repeat came later."""
+    again = [replace(DECISION, request_id=each) for each in ("r1", "r2", "r1", "r3", "r2")]
+    for start in (1000, 2000, 3000):
+        write(tmp_path, "decisions", *(entry(each, start + i) for i, each in enumerate(again)))
+        write(
+            tmp_path, "outcomes", entry(OUTCOME, start + 500), entry(replace(OUTCOME, request_id="lost"), start + 501)
+        )
+        write(tmp_path, "feedback", entry(replace(FEEDBACK, value=start / 10_000), start + 600))
+    found = [(row["request_id"], row["outcome_stream_id"], row["feedback"]) for row in rows(tmp_path)]
+    first = [("score", 0.1)]  # a record is what its first copy says
+    assert found == [("r1", "1500-0", first), ("r2", None, first), ("r3", None, first), ("lost", "1501-0", first)]
+
+
+def test_feedback_that_comes_much_later_wins_and_every_metric_keeps_its_own(tmp_path: Path) -> None:
+    other = replace(DECISION, request_id="r2", decision_id="d2")
+    write(tmp_path, "decisions", entry(DECISION, 1000), entry(other, 1001))
+    given = [("f1", "thumbs", 1.0, 2000), ("f2", "score", 0.5, 2001), ("f3", "thumbs", 0.0, 86_400_000)]
+    for name, metric, value, ms in given:
+        write(tmp_path, "feedback", entry(replace(FEEDBACK, feedback_id=name, metric=metric, value=value), ms))
+    judged, unjudged = rows(tmp_path)
+    assert judged["feedback"] == [("thumbs", 0.0), ("score", 0.5)]
+    assert unjudged["feedback"] == []
+
+
+def test_a_log_of_older_versions_is_joined_with_nulls_for_what_they_did_not_write(tmp_path: Path) -> None:
+    path = write(tmp_path, "decisions", entry(DECISION, 1000, EMBEDDING))
+    pq.write_table(to_table("decisions", [entry(DECISION, 1000, EMBEDDING)]).drop_columns(["far", "embedding"]), path)
+    path = write(tmp_path, "outcomes", entry(OUTCOME, 1500))
+    pq.write_table(to_table("outcomes", [entry(OUTCOME, 1500)]).drop_columns(["served_arm", "ttft_s"]), path)
+    write(tmp_path, "decisions", entry(replace(DECISION, request_id="r2"), 2000, EMBEDDING))
+    columns = ["request_id", "far", "embedding", "outcome_served_arm"]
+    old, new = rows(tmp_path, columns=columns)
+    assert old == {"request_id": "r1", "far": None, "embedding": None, "outcome_served_arm": None}
+    assert new == {"request_id": "r2", "far": False, "embedding": EMBEDDING, "outcome_served_arm": None}
+
+
+@pytest.mark.parametrize("kind", ["decisions", "outcomes", "feedback"])
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_damaged_partition_is_named(tmp_path: Path, kind: str, keep: int) -> None:
+    write(tmp_path, "decisions", entry(DECISION, 1000))
+    path = write(tmp_path, kind, entry({"decisions": DECISION, "outcomes": OUTCOME, "feedback": FEEDBACK}[kind], 1000))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DamagedPartition, match=f"{path.name}: no readable partition"):
+        rows(tmp_path)
 
 
 def test_partitions_are_in_the_order_of_the_stream_not_of_their_names(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from policies.arms import Arm
 from policies.context import Context
-from policies.decide import decide, explored
+from policies.decide import decide, explored, explored_many
 from policies.policy import ArmFacts, Scores
 from policies.tradeoff import TradeOff
 from policies.zoo.known import unlearned
@@ -70,3 +70,14 @@ def test_nothing_can_be_drawn_from_no_arms() -> None:
 def test_an_exploration_share_outside_zero_to_one_is_refused(explore: float) -> None:
     with pytest.raises(ValueError, match="explore"):
         explored(np.array([1.0]), explore)
+
+
+@pytest.mark.parametrize("explore", [0.0, 0.1, 1.0])
+def test_many_distributions_are_explored_as_one_by_one(explore: float) -> None:
+    dists = np.random.default_rng(0).random((20, 3)) * (1.0, 0.0, 2.0)
+    assert np.array_equal(explored_many(dists, explore), [explored(each, explore) for each in dists])
+
+
+def test_one_row_that_is_no_distribution_is_refused_among_many() -> None:
+    with pytest.raises(ValueError, match="a policy must return"):
+        explored_many(np.array([[0.5, 0.5], [0.0, 0.0]]), 0.1)

@@ -12,6 +12,11 @@ def whole(column: Any) -> Any:
     return column.combine_chunks()
 
 
+def counts(column: Any) -> dict[Any, int]:
+    """How often each value is there."""
+    return {each["values"]: each["counts"] for each in column.value_counts().to_pylist()}
+
+
 def flat(column: Any) -> tuple[Integers, Any]:
     """Row of every element of a column of lists, and the elements."""
     lists = whole(column)

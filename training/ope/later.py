@@ -1,7 +1,7 @@
 """What the later requests of a turn add to its decision: their USD, seconds and tokens belong to the arm it drew."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class Later:
     index: IdIndex
     sums: Reals
 
-    def of(self, decision_ids: "pa.ChunkedArray") -> Reals:
+    def of(self, decision_ids: "pa.ChunkedArray[Any]") -> Reals:
         """Shape (n, 4), 0 for a decision without later requests."""
         rows = self.index.find(words_of(decision_ids))
         found = np.zeros((len(rows), len(SUMMED)))
@@ -53,5 +53,6 @@ class LaterRequests:
         first = rows.first_rows
         place = np.searchsorted(first, rows.find(words))
         added = np.concatenate([np.zeros((0, len(SUMMED))), *self.added])
-        sums = np.stack([np.bincount(place, weights=each, minlength=len(first)) for each in added.T], axis=1)
+        sums = np.zeros((len(first), len(SUMMED)))
+        np.add.at(sums, place, added)
         return Later(IdIndex(words[first]), sums)

@@ -10,7 +10,7 @@ import numpy as np
 
 from policies.archive_schema import DamagedPartition, read_log
 from policies.prices import NANO
-from training.ope.arrow import flat, matrix, place_of, vectors, whole
+from training.ope.arrow import counts, flat, matrix, place_of, vectors, whole
 from training.ope.later import SUMMED, Later, LaterRequests
 from training.ope.rounds import EvaluationError, Mask, Reals, Rounds
 from training.records.archive import METRICS, is_archive
@@ -120,7 +120,7 @@ class LoggedRounds:
             if found not in kinds:
                 yield found or "outcome without decision", _is(kind, found)
         yield "open", np.logical_or.reduce([_is(status, each) for each in NO_END])
-        yield "no embedding", table["embedding_dim"].fill_null(0).to_numpy() == 0
+        yield "no embedding", whole(table["embedding_dim"]).fill_null(0).to_numpy() == 0
         yield "another encoder", ~_is(table["encoder_id"], self.encoder_id)
         if kinds != DRAWN:
             yield "no arm served", place_of(table["outcome_served_arm"], self.arms) < 0
@@ -201,7 +201,8 @@ def _is(column: Any, value: str | None) -> Mask:
     """Which rows are ``value``."""
     import pyarrow.compute as pc
 
-    found: Any = pc.is_null(column) if value is None else pc.fill_null(pc.equal(column, value), False)
+    equal: Any = pc.equal
+    found = pc.is_null(column) if value is None else pc.fill_null(equal(column, value), False)
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
@@ -232,7 +233,7 @@ def open_rounds(
     for table in _gathered(_tables(folder, since=since, until=None, columns=_FIRST_LOOK)):
         drawn = table.filter(pa.array(_is(table["kind"], "drawn")))
         arms.update(flat(drawn["arms"])[1].unique().to_pylist())
-        encoders.update({each["values"]: each["counts"] for each in drawn["encoder_id"].value_counts().to_pylist()})
+        encoders.update(counts(drawn["encoder_id"]))
         began.append(drawn["at"].to_numpy().astype(np.float64))
         ended = ~np.logical_or.reduce([_is(table["outcome_status"], each) for each in NO_END])
         later.add(table.filter(pa.array(_is(table["kind"], "sticky") & ended)))
