@@ -12,8 +12,8 @@ TRADE_OFF = "loop"
 MODEL = f"auto:{TRADE_OFF}"
 
 
-def logging_config(settings: Settings, *, base_url: str, store: Path) -> dict[str, Any]:
-    """Rules with exploration: mathematics and code to the dearest arm, all else to the one of the middle price.
+def logging_config(settings: Settings, *, base_url: str, store: Path, explore: float) -> dict[str, Any]:
+    """Rules: mathematics and code to the dearest arm, all else to the one of the middle price.
 
     They know the price list and no outcome, as whoever starts without a log does.
     """
@@ -25,7 +25,7 @@ def logging_config(settings: Settings, *, base_url: str, store: Path) -> dict[st
         {"prefer": [middle], "because": "all else goes to the arm of the middle price"},
     ]
     policy = {"name": "rules", "rules": rules}
-    return _config(settings, policy, base_url=base_url, store=store, explore=settings.explore)
+    return _config(settings, policy, base_url=base_url, store=store, explore=explore)
 
 
 def learned_config(settings: Settings, *, base_url: str, store: Path, artifact: Path) -> dict[str, Any]:
@@ -51,9 +51,9 @@ def _config(
         if model["price"] != _price(arm):
             raise LoopFailed(f"pool {settings.pool}: {arm.arm.model} has two prices, and a configuration has one")
         model["modes"] += [arm.arm.mode] if arm.arm.mode not in model["modes"] else []
-        if arm.arm.effort:
-            model["efforts"].append(arm.arm.effort)
-            model["thinking"] = "reasoning_effort"
+        model["efforts"] += [arm.arm.effort] if arm.arm.effort else []
+        if arm.arm.mode == "reasoning":
+            model["thinking"] = "reasoning_effort" if model["efforts"] else "chat_template_kwargs"
     return {
         "store": {"dir": str(store)},
         "encoder": {"name": settings.encoder},

@@ -1,4 +1,4 @@
-"""The live prompts judged: both policies on the same prompts, single arms beside them, and what was foretold."""
+"""The live prompts judged: three policies on the same prompts, single arms beside them, and what was foretold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +19,8 @@ N_REPLICATES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One policy on the live prompts; intervals are of the prompts' choice, those of ``shares`` by arm."""
+    """One policy on the live prompts: means with intervals over prompts, and the share of each arm."""
 
-    policy: str
     measures: dict[str, Interval]
     shares: dict[str, float]
 
@@ -55,19 +54,22 @@ class OffPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Both policies live on the same prompts.
+    """Live on the same prompts: the learned policy, the rules with exploration that wrote the log, and the rules alone.
 
     Attributes:
         gains: Learned less logging policy, paired by prompt.
+        over_rules: Learned less the rules without exploration, likewise.
         best_arm: Name of the single arm of highest utility on these very prompts, in hindsight.
         over_best_arm: Learned policy less that arm, utility.
         over_hull: Accuracy above the best mixture of single arms at equal cost, in hindsight likewise.
         oracle: Utility of the best arm of every prompt.
     """
 
-    before: Served
-    after: Served
+    learned: Served
+    logging: Served
+    rules: Served
     gains: dict[str, Interval]
+    over_rules: dict[str, Interval]
     best_arm: str
     best_arm_measures: dict[str, float]
     over_best_arm: Interval
@@ -75,31 +77,34 @@ class Verdict:
     oracle: float
 
 
-def judge(table: OutcomeTable, before: Rows, after: Rows, *, usd_per_correct_answer: float) -> Verdict:
-    """Compare two replays of the same prompts; ``table`` holds these prompts alone, in the same order."""
-    for rows in (before, after):
+def judge(table: OutcomeTable, *, learned: Rows, logging: Rows, rules: Rows, usd_per_correct_answer: float) -> Verdict:
+    """Compare three replays of the same prompts; ``table`` holds these prompts alone, in the same order."""
+    for rows in (learned, logging, rules):
         if [row["query_id"] for row in rows] != list(table.query_ids):
-            raise LoopFailed("the two policies were not asked the same prompts")
-    old, new = (_measured(rows, usd_per_correct_answer) for rows in (before, after))  # (n, 3)
+            raise LoopFailed("the policies were not asked the same prompts")
+    new, old, plain = (_measured(rows, usd_per_correct_answer) for rows in (learned, logging, rules))  # (n, 3)
     arms = table.scores - table.usd / usd_per_correct_answer  # utility, (n, m)
     best = int(arms.mean(axis=0).argmax())
-    columns = np.column_stack([old, new, new - old, new[:, 2] - arms[:, best]])
+    columns = np.column_stack([new, old, plain, new - old, new - plain, new[:, 2] - arms[:, best]])
     drawn = bootstrap_means(columns, n_replicates=N_REPLICATES, seed=0, groups=table.prompts)
     found = [interval(float(columns[:, at].mean()), drawn[:, at]) for at in range(columns.shape[1])]
+    by_three = [dict(zip(MEASURES, found[at : at + 3], strict=True)) for at in range(0, 15, 3)]
     hull = gain_at_equal_cost(
         new[:, 0], new[:, 1], arm_scores=table.scores, arm_usd=table.usd, groups=table.prompts, seed=0
     )
     return Verdict(
-        before=Served("logging", dict(zip(MEASURES, found[:3], strict=True)), _shares(before)),
-        after=Served("learned", dict(zip(MEASURES, found[3:6], strict=True)), _shares(after)),
-        gains=dict(zip(MEASURES, found[6:9], strict=True)),
+        learned=Served(by_three[0], _shares(learned)),
+        logging=Served(by_three[1], _shares(logging)),
+        rules=Served(by_three[2], _shares(rules)),
+        gains=by_three[3],
+        over_rules=by_three[4],
         best_arm=table.arm_names[best],
         best_arm_measures={
             "quality": float(table.scores[:, best].mean()),
             "usd": float(table.usd[:, best].mean()),
             "utility": float(arms[:, best].mean()),
         },
-        over_best_arm=found[9],
+        over_best_arm=found[15],
         over_hull=hull.gain,
         oracle=float(arms.max(axis=1).mean()),
     )
@@ -111,7 +116,7 @@ def foretold(evaluation: Mapping[str, Any], verdict: Verdict) -> OffPolicy:
     support, p_value = found["support"], evaluation["log"]["sample_ratio"]["p_value"]
     if found["refused"]:
         return OffPolicy(support["n_rounds"], support["effective"], {}, {}, p_value, found["refused"])
-    live, gained = verdict.after.measures, verdict.gains
+    live, gained = verdict.learned.measures, verdict.gains
     return OffPolicy(
         n_rounds=support["n_rounds"],
         effective=support["effective"],

@@ -33,9 +33,9 @@ class Settings:
     folder: Path
     pool: str = "mmlu_pro_7"
     prompts: int = 5_000
-    fresh: int = 2_000
+    fresh: int = 2_500
     live: int = 0
-    explore: float = 0.5
+    explore: float = 0.6
     usd_per_correct_answer: float = 0.0099
     encoder: str = "static"
     concurrency: int = 4

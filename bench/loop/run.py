@@ -60,7 +60,7 @@ def run_loop(settings: Settings, *, tell: Tell) -> LoopResult:
     prices = settings.folder / "prices.json"
     prices.write_text(json.dumps(prices_of(settings)))
     with recorded_upstream(settings) as url:
-        rules = logging_config(settings, base_url=url, store=store)
+        rules = logging_config(settings, base_url=url, store=store, explore=settings.explore)
         with running_gateway(rules, folder=settings.folder, name="logging") as gateway:
             with steps("log under rules"):
                 logged = gateway.replay(parts.prompts, settings=settings, name="prompts")
@@ -76,14 +76,22 @@ def run_loop(settings: Settings, *, tell: Tell) -> LoopResult:
         trained = learned_config(settings, base_url=url, store=store, artifact=artifact)
         with running_gateway(trained, folder=settings.folder, name="learned") as gateway, steps("serve live, learned"):
             after = gateway.replay(parts.live, settings=settings, name="live-learned")
-        control = logging_config(settings, base_url=url, store=settings.folder / "control")
-        with (
-            running_gateway(control, folder=settings.folder, name="control") as gateway,
-            steps("serve live, as before"),
-        ):
-            before = gateway.replay(parts.live, settings=settings, name="live-logging")
+        before = []
+        for name, explore in (("control", settings.explore), ("rules", 0.0)):
+            config = logging_config(settings, base_url=url, store=settings.folder / name, explore=explore)
+            with (
+                running_gateway(config, folder=settings.folder, name=name) as gateway,
+                steps(f"serve live, rules exploring {explore:g}"),
+            ):
+                before.append(gateway.replay(parts.live, settings=settings, name=f"live-{name}"))
     by_policy, late = _log_agrees(store, logged + after, learned=learned, parts=parts)
-    verdict = judge(rows_of(table, parts.live), before, after, usd_per_correct_answer=settings.usd_per_correct_answer)
+    verdict = judge(
+        rows_of(table, parts.live),
+        learned=after,
+        logging=before[0],
+        rules=before[1],
+        usd_per_correct_answer=settings.usd_per_correct_answer,
+    )
     counts = {"prompts": len(parts.prompts), "fresh": len(parts.fresh), "live": len(parts.live)}
     return LoopResult(counts, learned, foretold(evaluation, verdict), verdict, by_policy, late, steps.seconds)
 
@@ -113,7 +121,7 @@ def _train(settings: Settings, gateway: Gateway, *, artifact: Path, prices: Path
     printed = orjson.loads(gearshift("train", "log", *where, *how))
     facts, evaluation = printed["facts"], printed["evaluation"].get("held_out_rounds", {})
     judged = int(sum(facts["judged_rounds"].values()))
-    if judged != settings.prompts and not judged > settings.prompts:  # texts that stand twice may add a few
+    if judged < settings.prompts:  # equal texts are not parted, so a few more may have been logged
         raise LoopFailed(f"train log read {judged} judged rounds of {settings.prompts} logged prompts")
     return Learned(printed["version"], facts["judged_rounds"], evaluation)
 

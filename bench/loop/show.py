@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.loop.judge import Foretold, Interval, OffPolicy, Served
+from bench.loop.judge import Foretold, OffPolicy, Served
 from bench.loop.run import LoopResult
+from training.hull import Interval
 
 _SCALES = {"quality": 100.0, "usd": 1_000.0, "utility": 100.0}
 HEADS = ("accuracy, %", "USD per 1,000", "utility × 100")
@@ -16,7 +17,7 @@ class Shown:
 
     title: str
     head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def tables_of(result: LoopResult) -> list[Shown]:
@@ -24,9 +25,11 @@ def tables_of(result: LoopResult) -> list[Shown]:
     live = result.live
     arm = {name: _number(name, value) for name, value in live.best_arm_measures.items()}
     rows = [
-        ("rules with exploration, live", *_served(live.before)),
-        ("learned policy, live", *_served(live.after)),
-        ("**gain, paired**", *(_signed(name, found) for name, found in live.gains.items())),
+        ("before: the rules that logged, exploring", *_served(live.logging)),
+        ("the same rules, not exploring", *_served(live.rules)),
+        ("after: the learned policy", *_served(live.learned)),
+        ("**after − before, paired**", *(_signed(name, found) for name, found in live.gains.items())),
+        ("after − rules not exploring, paired", *(_signed(name, found) for name, found in live.over_rules.items())),
         (f"{live.best_arm} alone, the best in hindsight", *arm.values()),
     ]
     shown = [Shown(f"{result.counts['live']:,} prompts served live", ("", *HEADS), rows)]
@@ -45,7 +48,8 @@ def lines_of(result: LoopResult) -> list[str]:
         f"learned policy less the best single arm: utility × 100 {_signed('utility', live.over_best_arm)}",
         f"its accuracy above the best mixture of single arms of equal cost: {_signed('quality', live.over_hull)}",
         f"utility × 100 if every outcome were known beforehand: {100 * live.oracle:.2f}",
-        "served by the learned policy: " + _parts(live.after) + "; by the rules: " + _parts(live.before),
+        "served by the learned policy: " + _parts(live.learned),
+        "served by the rules, not exploring: " + _parts(live.rules),
         "seconds: " + ", ".join(f"{name} {seconds:g}" for name, seconds in result.seconds.items()),
         f"rows of the log by policy: {logged}; late decisions: {result.late}",
     ]

@@ -15,6 +15,7 @@ from typing import Any
 from bench.fake import free_port
 from bench.loop.config import MODEL
 from bench.loop.plan import LoopFailed, Settings
+from router.parent_death import die_with_parent
 
 START_S, STOP_S = 60.0, 90.0
 Rows = list[dict[str, Any]]
@@ -41,7 +42,7 @@ def gearshift(*arguments: str, may_refuse: bool = False) -> str:
 def recorded_upstream(settings: Settings) -> Iterator[str]:
     """The pool's outcomes behind HTTP in a process of its own; its base URL."""
     argv = [sys.executable, "-m", "router.upstreams.replay", *settings.pool_options, "--latency", "none"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent()) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
@@ -92,7 +93,9 @@ def running_gateway(config: Mapping[str, Any], *, folder: Path, name: str) -> It
     argv = [str(Path(sys.executable).parent / "gearshift"), "serve", "--config", str(file), "--port", str(port)]
     bare = {key: value for key, value in os.environ.items() if not key.endswith(("_API_KEY", "_KEY_SECRET"))}
     with said.open("wb") as log:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=bare)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=bare, preexec_fn=die_with_parent()
+        )
     try:
         _wait_until_ready(process, port=port, said=said)
         yield Gateway(f"http://127.0.0.1:{port}", Path(config["store"]["dir"]))

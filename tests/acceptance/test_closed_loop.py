@@ -45,12 +45,13 @@ def close_the_loop(folder: Path, data: Path, *options: str, within_s: float) -> 
     return Closed(json.loads(done.stdout), folder, load_pool(data, data / "pools.json", POOL))
 
 
-@pytest.mark.slow
+@pytest.mark.accept
+@pytest.mark.timeout(400)
 def test_what_the_gateway_logged_comes_back_exactly_and_the_artifact_serves_as_it_is_evaluated(
     tmp_path: Path, shared_data: Path
 ) -> None:
     sizes = ("--prompts", "300", "--fresh", "40", "--live", "60")
-    closed = close_the_loop(tmp_path / "loop", shared_data, *sizes, "--explore", "0.7", within_s=110)
+    closed = close_the_loop(tmp_path / "loop", shared_data, *sizes, "--explore", "0.7", within_s=380)
     rounds, query_ids, policies = closed.rounds()
     assert sum(closed.told["counts"].values()) == len(rounds) == len(query_ids) == len(set(query_ids))
     assert "effective sample size" in closed.told["off_policy"]["refused"]  # forty rounds prove nothing

@@ -32,11 +32,13 @@ class Tally:
     Attributes:
         n_rows / n_rounds: Rows read, and those that are rounds.
         excluded: Reason -> rows left out. ``forced``, ``sticky``, ``late`` and ``single`` were no free draw.
+        newest_at: POSIX seconds of the newest row; what began later is not archived yet. None before any was read.
     """
 
     n_rows: int = 0
     n_rounds: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
+    newest_at: float | None = None
 
 
 class RoundsSource(Protocol):
@@ -81,6 +83,8 @@ class LoggedRounds:
         for whole in read_log(self.folder, since=self.since):
             table = whole.filter(whole["at"].to_numpy() < self.until) if self.until < np.inf else whole
             told.n_rows += table.num_rows
+            if table.num_rows:
+                told.newest_at = max(told.newest_at or 0.0, float(table["at"].to_numpy().max()))
             rounds = self._rounds(table, told, kinds)
             told.n_rounds += 0 if rounds is None else len(rounds)
             if progress is not None:
@@ -188,7 +192,10 @@ def open_rounds(
         EvaluationError: It is no gateway's data directory, or holds no drawn decision.
     """
     if not is_archive(folder):
-        raise EvaluationError(f"{folder}: no archive/decisions there; name a gateway's data directory")
+        raise EvaluationError(
+            f"{folder}: no archive/decisions there; name a gateway's data directory (store.dir). Of a gateway that has "
+            "just started, or was killed, the log is not there yet: run gearshift log archive"
+        )
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
     began: list[Reals] = []
