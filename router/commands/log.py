@@ -81,6 +81,22 @@ def tail(
         log_view.follow(url, latest, lines)
 
 
+@command.command()
+def archive(config: Config = None, store_dir: StoreDir = None) -> None:
+    """Write what is not in the archive yet there, now, for what reads files alone: evaluate and train log."""
+    import redis
+
+    from router.store.archive import archive_once
+    from router.store.base import StoreUnavailable
+
+    with _opened(_store_config(config, store_dir)) as (url, directory):
+        try:
+            rows = archive_once(url, directory)
+        except redis.RedisError as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
+    typer.echo(f"{rows} new rows archived below {directory / 'archive'}")
+
+
 def moment(text: str | None, *, now: float) -> float | None:
     """POSIX seconds of ``15m`` (ago), ``1732293712.5`` or ``2026-11-22T16:00`` (UTC unless it says otherwise)."""
     if text is None:

@@ -55,7 +55,7 @@ def command(
     pools: Annotated[Path, typer.Option(help="pools.json")],
     pool: Annotated[str, typer.Option(help="Pool in it")],
     model: Annotated[str, typer.Option(help="What is asked for: auto, auto:cheap, a model or an arm")] = "auto",
-    rows: Annotated[Path | None, typer.Option(help="File of query ids, one a line: only these")] = None,
+    rows: Annotated[Path | None, typer.Option(help="File of query ids, one a line: only these, in its order")] = None,
     half: Annotated[int | None, typer.Option(min=0, max=1, help="One half, by a stable hash of the prompt")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Requests under way at once")] = 16,
@@ -82,14 +82,11 @@ def command(
         raise CommandError(f"no prompt was answered: {summary.errors}")
 
 
-def choose(table: OutcomeTable, *, ids: set[str] | None, half: int | None, limit: int | None) -> list[int]:
-    """Rows of the table to replay, in order."""
-    sides = split_halves(table.prompts)
-    kept = [
-        row
-        for row, query_id in enumerate(table.query_ids)
-        if (ids is None or query_id in ids) and (half is None or sides[row] == bool(half))
-    ]
+def choose(table: OutcomeTable, *, ids: Sequence[str] | None, half: int | None, limit: int | None) -> list[int]:
+    """Rows of the table to replay, in the order of ``ids``, else of the table; ids that it has not are passed over."""
+    sides, at = split_halves(table.prompts), {query_id: row for row, query_id in enumerate(table.query_ids)}
+    wanted = table.query_ids if ids is None else [query_id for query_id in dict.fromkeys(ids) if query_id in at]
+    kept = [at[query_id] for query_id in wanted if half is None or sides[at[query_id]] == bool(half)]
     return kept[:limit]
 
 
@@ -197,5 +194,5 @@ def _usd(answer: dict[str, Any], headers: Any) -> float:
     return float(cost if cost is not None else headers.get("x-gearshift-cost-usd") or 0.0)
 
 
-def _read_ids(rows: Path | None) -> set[str] | None:
-    return None if rows is None else {line.strip() for line in rows.read_text().splitlines() if line.strip()}
+def _read_ids(rows: Path | None) -> list[str] | None:
+    return None if rows is None else [line.strip() for line in rows.read_text().splitlines() if line.strip()]

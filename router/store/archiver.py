@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 8  # times the usual one, while nothing comes in
 STOP_S = 10.0
+LAST_PASS_S = 15.0
 
 
 class Archiver:
@@ -36,9 +37,19 @@ class Archiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the pass under way, which loses nothing, and waits for it. Call it before the store stops."""
+        """Ends the pass under way, which loses nothing, and makes a last one: readers of the archive then find all that
+        a stopped gateway logged. Call it after the workers have ended and before the store stops.
+        """
         self._stop.set()
         self._thread.join(STOP_S)
+        too_long = threading.Event()
+        patience = threading.Timer(LAST_PASS_S, too_long.set)
+        patience.daemon = True
+        patience.start()
+        archive_in_child(self._url, self._directory, stop=too_long, environ=self._environ)
+        patience.cancel()
+        if too_long.is_set():
+            log.warning("the last pass was given up after %g s; what it left is archived later", LAST_PASS_S)
 
     def _run(self) -> None:
         run_archiver(self._url, self._directory, every_s=self._every_s, stop=self._stop, environ=self._environ)

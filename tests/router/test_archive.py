@@ -131,8 +131,11 @@ async def test_a_pass_in_a_child_archives_and_a_failed_one_is_no_harm(valkey_url
     assert archived(tmp_path) == expected(range(2))
 
 
-def test_the_archiver_stops_at_once(valkey_url: str, tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_the_archiver_ends_with_a_last_pass(valkey_url: str, tmp_path: Path) -> None:
     archiver = Archiver(StoreConfig(url=valkey_url, dir=str(tmp_path), archive_s=3600.0))
     archiver.start()
+    await fill(valkey_url, tmp_path, range(2))
     archiver.stop()
     assert "archiver" not in {thread.name for thread in threading.enumerate()}
+    assert archived(tmp_path) == expected(range(2))

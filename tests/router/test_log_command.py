@@ -16,6 +16,7 @@ import pytest
 import redis
 from typer.testing import CliRunner
 
+from policies.archive_schema import read_log
 from policies.records import DecisionRow, FeedbackRow, OutcomeRow
 from router.commands.log import command, moment
 from router.commands.log_view import ended
@@ -116,6 +117,17 @@ def test_with_the_gateway_down_what_it_left_open_has_ended(logged: EmbeddedValke
     assert down[:3] == up
     assert [(row["client_request_id"], row["status"]) for row in down[3:]] == [("c3", "unknown_after_crash")]
     assert exported(logged) == down
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_what_is_new_is_archived_when_asked_for_up_or_down(logged: EmbeddedValkey, up: bool) -> None:
+    if not up:
+        logged.stop()
+    assert run("archive", "--store-dir", str(logged.directory)).startswith(f"{6 if up else 7} new rows")
+    rows = [row for table in read_log(logged.directory) for row in table.to_pylist()]
+    assert [row["outcome_status"] for row in rows] == ["ok", "ok", "error", None if up else "unknown_after_crash"]
+    assert dict(rows[0]["feedback"]) == {"score": 0.75}
+    assert run("archive", "--store-dir", str(logged.directory)).startswith("0 new rows")
 
 
 def test_prompts_are_shown_only_when_asked_for(logged: EmbeddedValkey) -> None:

@@ -148,7 +148,12 @@ def test_the_halves_part_the_prompts_without_a_rest(recording: Recording) -> Non
     table = recording.table
     parts = [choose(table, ids=None, half=half, limit=None) for half in (0, 1)]
     assert sorted(parts[0] + parts[1]) == list(range(10))
-    assert choose(table, ids={"q1", "q5"}, half=None, limit=1) == [1]
+
+
+def test_named_rows_are_replayed_in_their_order_and_once(recording: Recording) -> None:
+    table = recording.table
+    assert choose(table, ids=["q5", "q1", "elsewhere", "q5"], half=None, limit=None) == [5, 1]
+    assert choose(table, ids=["q5", "q1"], half=None, limit=1) == [5]
 
 
 class Gateway:

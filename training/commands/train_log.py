@@ -53,10 +53,10 @@ def log(
     except (EncoderError, EvaluationError, PolicyError, RecordError) as problem:
         typer.echo(f"error: {problem}", err=True)
         raise typer.Exit(1) from problem
-    _show(judged, result, as_json=as_json)
+    _show(judged, result, log=log, as_json=as_json)
 
 
-def _show(judged: Any, result: dict[str, Any], *, as_json: bool) -> None:
+def _show(judged: Any, result: dict[str, Any], *, log: Path, as_json: bool) -> None:
     if as_json:
         import orjson
 
@@ -75,3 +75,6 @@ def _show(judged: Any, result: dict[str, Any], *, as_json: bool) -> None:
     typer.echo(f"judged rounds learned from: {learned}")
     typer.echo(f"wrote {result['artifact']} ({result['version']}), fitted on all of them; serve it with")
     typer.echo(f"policy: {{name: default, artifact: {result['artifact']}}}")
+    newer = result["data"]["last_at"] + 0.001
+    typer.echo("evaluate it on rounds logged from now on with")
+    typer.echo(f"gearshift evaluate --log {log} --policy {result['artifact']} --since {newer:.3f}")

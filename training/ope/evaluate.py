@@ -125,6 +125,7 @@ def judged(facts: Facts, names: Sequence[str], options: Options, tally: Tally) -
         "n_rows": tally.n_rows,
         "n_rounds": len(facts),
         "excluded": dict(tally.excluded),
+        "newest_at": tally.newest_at,
         "sample_ratio": {"p_value": p_value, "mismatch": p_value < ALARM},
         "saco": state_action_coverage(facts.cells),
         "tq": trajectory_quality(float(came["utility"].mean()), even=facts.even, best=facts.best),

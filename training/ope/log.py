@@ -38,11 +38,13 @@ class Tally:
     Attributes:
         n_rows / n_rounds: Rows read, and those that are rounds.
         excluded: Reason -> rows left out. ``forced``, ``sticky``, ``late`` and ``single`` were no free draw.
+        newest_at: POSIX seconds of the newest row; what began later is not archived yet. None before any was read.
     """
 
     n_rows: int = 0
     n_rounds: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
+    newest_at: float | None = None
 
 
 class RoundsSource(Protocol):
@@ -92,6 +94,8 @@ class LoggedRounds:
         until = self.until if self.until < np.inf else None
         for table in _gathered(_tables(self.folder, since=self.since, until=until, columns=_COLUMNS)):
             told.n_rows += table.num_rows
+            if table.num_rows:
+                told.newest_at = max(told.newest_at or 0.0, float(table["at"].to_numpy().max()))
             rounds = self._rounds(table, told, kinds)
             told.n_rounds += 0 if rounds is None else len(rounds)
             if progress is not None:
@@ -225,7 +229,10 @@ def open_rounds(
     import pyarrow as pa
 
     if not is_archive(folder):
-        raise EvaluationError(f"{folder}: no archive/decisions there; name a gateway's data directory")
+        raise EvaluationError(
+            f"{folder}: no archive/decisions there; name a gateway's data directory (store.dir). Of a gateway that has "
+            "just started, or was killed, the log is not there yet: run gearshift log archive"
+        )
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
     began: list[Reals] = []

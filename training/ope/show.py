@@ -1,6 +1,7 @@
 """An evaluation for people: a table of the policies, and what the log was like, in words."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from training.ope.evaluate import Evaluation, Verdict
@@ -45,6 +46,9 @@ def lines_of(evaluation: Evaluation) -> list[str]:
     log = evaluation.log
     excluded = sum(log["excluded"].values())
     lines = [f"{log['n_rounds']:,} rounds of {log['n_rows']:,} rows; doubly robust estimates, 95 % intervals"]
+    if log["newest_at"] is not None:
+        newest = datetime.fromtimestamp(log["newest_at"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
+        lines.append(f"newest row {newest} UTC; `gearshift log archive` adds what came later")
     if excluded:
         told = (
             f"{n:,} {_WHY.get(why, why)} ({why})" for why, n in sorted(log["excluded"].items(), key=lambda x: -x[1])

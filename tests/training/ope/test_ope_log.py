@@ -36,6 +36,7 @@ def test_a_gateways_rows_come_back_as_they_were_drawn(world: Sample, archive: Ar
         assert np.array_equal(getattr(rounds, name), getattr(drawn, name)), name
     assert rounds.usd == pytest.approx(drawn.usd)
     assert (tally.n_rows, tally.n_rounds, tally.excluded) == (60, 60, {})
+    assert tally.newest_at == pytest.approx(1.059)
 
 
 def test_rounds_that_were_no_free_draw_are_left_out_and_counted(world: Sample, archive: Archive) -> None:
@@ -105,7 +106,7 @@ def test_a_metric_outside_its_range_is_refused_by_name(world: Sample, archive: A
 def test_a_folder_without_a_log_and_a_log_without_draws_are_refused(
     tmp_path: Path, world: Sample, archive: Archive
 ) -> None:
-    with pytest.raises(EvaluationError, match="no archive/decisions there"):
+    with pytest.raises(EvaluationError, match=r"no archive/decisions there.* gearshift log archive"):
         open_rounds(tmp_path)
     forced = [(replace(row[0], kind="forced"), *row[1:]) for row in logged(world)]
     with pytest.raises(EvaluationError, match="no drawn decision"):
