@@ -22,10 +22,10 @@ from training.commands.progress import progress_bars
 from training.contender import Sample
 from training.embeddings import embed_prompts
 from training.inputs import make_inputs
+from training.logged.picture import draw_curve
 from training.logged.relearn import relearn_folds
 from training.metrics.curve import Curve, best_single, hull, lambda_multiples, play, reference_usd
 from training.metrics.save import BestSingle, save_pct
-from training.report.drawing import colour, look
 from training.splits import k_fold
 
 SHARES = (0.125, 0.25, 0.5, 1.0)
@@ -74,26 +74,6 @@ def save97(sample: Sample, forecast: Any) -> float:
     return save_pct(curve, single, level="97")
 
 
-def draw(found: list[dict[str, Any]], file: Path) -> None:
-    """Save@97 over the log's length, a line per exploration."""
-    from matplotlib.figure import Figure
-
-    with look():
-        figure = Figure(figsize=(5.6, 3.4), layout="constrained")
-        axes: Any = figure.add_subplot()
-        for place, explore in enumerate(EXPLORE):
-            rows = [each for each in found if each["explore"] == explore and each["save_97"] is not None]
-            axes.plot(
-                [each["rounds"] for each in rows], [each["save_97"] for each in rows], "o-",
-                color=colour(f"series-{place + 1}"), label=f"exploration {explore:g}",
-            )  # fmt: skip
-        axes.set_xscale("log")
-        axes.set_xlabel("rounds in the log, one answer each")
-        axes.set_ylabel("Save@97, %")
-        axes.legend()
-        figure.savefig(file, dpi=160)
-
-
 def main() -> None:
     """Measure, print JSON, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,7 +89,7 @@ def main() -> None:
     sample = Sample(table, make_inputs(table, embed_prompts(load_encoder(given.encoder), table.prompts)))
     found = measured(sample, shares=tuple(given.shares), seeds=given.seeds)
     if given.picture is not None:
-        draw(found, given.picture)
+        draw_curve(found, given.picture)
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The default policy from a log of one answer per query: what it learns, what it refuses, what it writes."""
+"""What the default policy learns from a log of one answer per query, what it refuses, what it writes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
