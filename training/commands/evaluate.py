@@ -32,19 +32,31 @@ def evaluate(
     ] = 0.0,
     reference: Annotated[str, typer.Option(help="Arm that --floor is relative to.")] = "",
     clip: Annotated[float | None, typer.Option(min=1.0, help="Largest weight; unbiased without.")] = None,
+    missing: Annotated[
+        str,
+        typer.Option(help="Rounds nobody judged: ignore, impute (by the model) or censor (the newest too)."),
+    ] = "ignore",
+    feedback_within: Annotated[
+        float, typer.Option(min=0.0, help="Seconds in which nearly all feedback comes, for --missing censor.")
+    ] = 0.0,
     report: Annotated[Path | None, typer.Option(help="Folder for evaluation.html, .json and forest plots.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of replicates and clusters.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Estimate value, USD and seconds of each policy; exit code 1 where the log says too little of one."""
     from policies.errors import PolicyError
+    from training.ope.missing import HOW, Missing
     from training.ope.rounds import EvaluationError
     from training.ope.task import EvaluateTask
     from training.records.record import RecordError
 
+    if missing not in HOW or (missing == "censor") != (feedback_within > 0.0):
+        raise typer.BadParameter("--missing is ignore, impute, or censor with --feedback-within")
+    declared = Missing(missing, feedback_within)  # type: ignore[arg-type]
     task = EvaluateTask(
-        log, tuple(policy), metric, since, usd_per_correct_answer, explore, prices, floor, reference, clip, seed
-    )
+        log, tuple(policy), metric, since, usd_per_correct_answer, explore, prices, floor, reference, clip, seed,
+        missing=declared,
+    )  # fmt: skip
     try:
         evaluation = _evaluated(task)
     except ImportError as problem:

@@ -12,6 +12,7 @@ from policies.archive_schema import DamagedPartition, read_log
 from policies.prices import NANO
 from training.ope.arrow import counts, flat, matrix, place_of, vectors, whole
 from training.ope.later import SUMMED, Later, LaterRequests
+from training.ope.missing import Missing
 from training.ope.rounds import EvaluationError, Mask, Reals, Rounds
 from training.records.archive import METRICS, is_archive
 
@@ -64,6 +65,7 @@ class LoggedRounds:
         arms: Every arm that was eligible in some round.
         began: POSIX seconds of every drawn decision, in the log's order.
         later: What later requests of a turn added to its decision.
+        missing: What becomes of rounds without a judgement.
     """
 
     folder: Path
@@ -74,9 +76,10 @@ class LoggedRounds:
     arms: tuple[str, ...]
     began: Reals = field(repr=False)
     later: Later = field(repr=False)
+    missing: Missing = field(default_factory=Missing)
 
     def chunks(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
-        """Rounds with an outcome and a judgement, some thousands at a time.
+        """Rounds with an outcome, some thousands at a time; quality is NaN only where it is to be imputed.
 
         Raises:
             EvaluationError: A partition is damaged, or the metric has values outside 0..1.
@@ -128,7 +131,10 @@ class LoggedRounds:
         yield "another encoder", ~_is(table["encoder_id"], self.encoder_id)
         if kinds != DRAWN:
             yield "no arm served", place_of(table["outcome_served_arm"], self.arms) < 0
-        yield "unjudged", np.isnan(quality)
+        if self.missing.how == "censor":
+            yield "too recent", table["at"].to_numpy() > self.began.max() - self.missing.within_s
+        if self.missing.how != "impute" or kinds != DRAWN:
+            yield "unjudged", np.isnan(quality)
 
     def _quality(self, table: "pa.Table") -> Reals:
         """Of each row, shape (n,): its feedback, 0 where the arm gave no answer, NaN where nobody judged it."""
@@ -217,6 +223,7 @@ def open_rounds(
     metric: str | None = None,
     since: float | None = None,
     until: float = np.inf,
+    missing: Missing | None = None,
 ) -> LoggedRounds:
     """Read through the log once: which arms there were, and what later requests of a turn added.
 
@@ -250,5 +257,13 @@ def open_rounds(
         )
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
     return LoggedRounds(
-        folder, wanted, metric, since, until, tuple(sorted(arms)), np.concatenate(began), later.summed()
+        folder,
+        wanted,
+        metric,
+        since,
+        until,
+        tuple(sorted(arms)),
+        np.concatenate(began),
+        later.summed(),
+        missing or Missing(),
     )

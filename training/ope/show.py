@@ -18,6 +18,7 @@ _WHY = {
     "single": "one eligible arm",
     "open": "without an end",
     "no arm served": "refused before an arm answered",
+    "too recent": "younger than --feedback-within",
     "unjudged": "nobody judged the answer",
     "no embedding": "logged without embedding",
     "another encoder": "embedded by another encoder",

@@ -1,6 +1,6 @@
 """The whole way of ``gearshift evaluate``: read the artifacts, open the log, evaluate."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from policies.tradeoff import TradeOff
 from training.ope.evaluate import Evaluation, Options, evaluate
 from training.ope.log import Progress, open_rounds
+from training.ope.missing import Missing
 from training.ope.open_target import named, target_of
 from training.ope.rounds import EvaluationError
 from training.records.prices import read_prices
@@ -24,6 +25,7 @@ class EvaluateTask:
         usd_per_correct_answer: Trade-off of targets and utility; None takes each round's own.
         explore: As for ``PolicyTarget``.
         clip: Largest weight; None for none.
+        missing: What becomes of rounds without a judgement.
     """
 
     log: Path
@@ -37,6 +39,7 @@ class EvaluateTask:
     reference: str = ""
     clip: float | None = None
     seed: int = 0
+    missing: Missing = field(default_factory=Missing)
 
 
 def run(task: EvaluateTask, *, progress: Progress | None = None) -> Evaluation:
@@ -50,7 +53,9 @@ def run(task: EvaluateTask, *, progress: Progress | None = None) -> Evaluation:
     asked = named(task.policies)
     encoders = [each.artifact.encoder_id for each in asked if each.artifact is not None]
     asked_for = None if task.usd_per_correct_answer is None else TradeOff(1.0 / task.usd_per_correct_answer)
-    log = open_rounds(task.log, encoder_id=encoders[0] if encoders else "", metric=task.metric, since=task.since)
+    log = open_rounds(
+        task.log, encoder_id=encoders[0] if encoders else "", metric=task.metric, since=task.since, missing=task.missing
+    )
     if task.floor > 0.0 and task.reference not in log.arms:
         raise EvaluationError(f"--floor needs --reference, an arm of the log: {', '.join(log.arms)}")
     prices = {} if task.prices_file is None else read_prices(task.prices_file)

@@ -126,3 +126,30 @@ def test_two_policies_of_one_name_and_an_empty_log_are_refused(world: Sample) ->
 def test_equal_seeds_give_equal_evaluations(world: Sample) -> None:
     target = by_query("mine", world, right_arm(world))
     assert evaluated(world, target).plain() == evaluated(world, target).plain()
+
+
+def test_where_judgements_are_missing_the_model_stands_in_and_the_queries_still_count(world: Sample) -> None:
+    """Only the first kind of query is judged: left out, the other kind is forgotten; imputed, it is not."""
+    log = simulated(world, np.tile(MIXED, (len(world), 1)), n=4_000)
+    rng = np.random.default_rng(0)
+
+    class Half:
+        def __init__(self, *, kept: bool) -> None:
+            self.kept = kept
+
+        def chunks(self, *args: object, **options: object):  # type: ignore[no-untyped-def]
+            for rounds in log.chunks():
+                first = rounds.embeddings[:, 0] > rounds.embeddings[:, 1]
+                judged = first | (rng.random(len(rounds)) < 0.2)
+                if self.kept:
+                    yield replace(rounds, quality=np.where(judged, rounds.quality, np.nan))
+                else:
+                    yield rounds.rows(judged)
+
+    truth = log.truth(always(len(world), 0))[0]
+    ignored, imputed = (
+        evaluate(Half(kept=kept), [FixedArm(ARMS[0])], Options()).policies[ARMS[0]].estimates["quality"]["dr"].value
+        for kept in (False, True)
+    )
+    assert ignored > truth + 0.1
+    assert imputed == pytest.approx(truth, abs=0.05)

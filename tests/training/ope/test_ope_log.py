@@ -10,6 +10,7 @@ from logged_world import ARMS, Row, rows_of, simulated
 
 from training.contender import Sample
 from training.ope.log import Tally, open_rounds
+from training.ope.missing import Missing
 from training.ope.rounds import EvaluationError, Rounds, concatenated
 
 Archive = Callable[[Sequence[Row]], Path]
@@ -117,3 +118,23 @@ def test_a_log_in_which_nobody_judged_anything_has_no_round(world: Sample, archi
     rows = [(*row[:3], None) for row in logged(world)]
     with pytest.raises(EvaluationError, match="no round"):
         read(archive(rows))
+
+
+def test_unjudged_rounds_may_stay_to_be_imputed(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows[0] = (*rows[0][:3], None)
+    log = open_rounds(archive(rows), missing=Missing("impute"))
+    (rounds,) = log.chunks()
+    assert len(rounds) == 40
+    assert np.isnan(rounds.quality).tolist() == [True, *[False] * 39]
+    (labels,) = log.labels()
+    assert len(labels) == 39  # nothing is learned from what nobody judged
+
+
+def test_the_newest_rounds_are_censored_whether_judged_or_not(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    rows[0] = (*rows[0][:3], None)  # rounds began 1 ms apart
+    tally = Tally()
+    log = open_rounds(archive(rows), missing=Missing("censor", within_s=0.0095))
+    assert sum(map(len, log.chunks(tally))) == 29
+    assert tally.excluded == {"unjudged": 1, "too recent": 10}
