@@ -19,6 +19,7 @@ from router.worker_environment import worker_environment
 log = logging.getLogger(__name__)
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 1.0, 60.0
 STOP_S = 5.0
+NICE = 10  # from its first step on: workers that start beside it come first
 
 
 class KeptLearner:
@@ -81,10 +82,19 @@ class KeptLearner:
             stdin=subprocess.PIPE,
             env=worker_environment(config, os.environ, metrics_dir=self._metrics_dir),
             process_group=0,
-            preexec_fn=die_with_parent(),
+            preexec_fn=_gently(die_with_parent()),
         )
         self._started_at = self._clock()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died; `poll` will see
             self._process.stdin.write(brief.dump())
             self._process.stdin.close()
+
+
+def _gently(tie: Callable[[], None] | None) -> Callable[[], None]:
+    def begin() -> None:
+        os.nice(NICE)
+        if tie is not None:
+            tie()
+
+    return begin

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 import threading
@@ -76,7 +75,6 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    os.nice(10)
     brief = LearnerBrief.load(sys.stdin.buffer.readline())
     settle_process_id()
     learn(brief, stop=stop, metrics=Metrics())
