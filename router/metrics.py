@@ -38,6 +38,8 @@ class Metrics:
         self.fallbacks = counter("fallbacks", "Answers by another arm than the one drawn", "reason")
         self.retries = counter("retries", "Attempts after the first of a request", "kind")
         self.feedback = counter("feedback", "Feedback received", "metric")
+        self.arm_alarms = counter("arm_alarms", "Arms whose scores are no longer those predicted", "arm", "direction")
+        self.online_dropped = counter("online_dropped", "Decisions and feedback nothing was learned from", "reason")
         self.encoder_cache_hits = counter("encoder_cache_hits", "Embeddings served from the cache")
         self.encoder_cache_misses = counter("encoder_cache_misses", "Embeddings computed")
         self.request_seconds = histogram("request_seconds", "Whole request", buckets=_SLOW)
@@ -58,6 +60,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",  # what a dead worker thought of a deployment is no news
         )
+
+        def newest(name: str, text: str) -> Gauge:
+            """Every worker reads the same number from the store; one may be behind."""
+            return Gauge(f"gearshift_online_{name}", text, registry=registry, multiprocess_mode="livemax")
+
+        self.online_sequence = newest("sequence", "Number of the learned state that serves")
+        self.online_lessons = newest("lessons", "Decisions whose feedback was learned from")
+        self.online_waiting = newest("waiting_decisions", "Decisions that wait for feedback")
+        self.online_lag = newest("lag_seconds", "Since the learner last stood at the log's end")
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
@@ -69,7 +80,7 @@ class Metrics:
         """Count a decision once its row is written."""
         ruling = exchange.ruling
         far, late = str(ruling.decision.scores.predictions.far).lower(), str(ruling.kind == "late").lower()
-        self._child(self.decisions, exchange.setup.policy_label, ruling.kind, late, far).inc()
+        self._child(self.decisions, exchange.setup.policy_series, ruling.kind, late, far).inc()
         self.overhead_seconds.observe(exchange.overhead_s)
 
     def ended(self, exchange: "Exchange", status: str) -> None:

@@ -22,6 +22,7 @@ class Setup:
         standing_for: Registered model -> name of the arm that stands for it when a client names only the model.
         fallback: Name of the arm that answers when routing fails or is late.
         policy_label: ``name@version``, as logged and shown.
+        policy_series: The same without what was learned while serving: the series' label, of which there are few.
         asking: How each arm's mode asks, by arm name.
     """
 
@@ -34,6 +35,7 @@ class Setup:
     tenants: Tenants
     policy: Policy
     policy_label: str
+    policy_series: str
     encoder_id: str
     fallback: str
     deployments: Deployments
@@ -71,6 +73,7 @@ def build_setup(
         tenants=Tenants(config, secret),
         policy=policy,
         policy_label=f"{policy.name}@{policy.version}",
+        policy_series=f"{policy.name}@{policy.version}",
         encoder_id=encoder_id,
         fallback=config.policy.fallback or next(iter(ordered)),
         deployments=deployments,

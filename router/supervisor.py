@@ -25,6 +25,7 @@ from router.config.load import config_hash
 from router.config.local import uses_local, with_local_url
 from router.config.schema import Config
 from router.local_model import LocalModel
+from router.online.keeper import KeptLearner
 from router.parent_death import die_with_parent
 from router.store.archiver import Archiver
 from router.store.embedded import EmbeddedValkey, refuse_second
@@ -75,6 +76,7 @@ class Supervisor:
         self._socket: socket.socket | None = None
         self._local: LocalModel | None = None
         self._store: EmbeddedValkey | None = None
+        self._learner = KeptLearner(self._metrics_dir)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -98,9 +100,11 @@ class Supervisor:
             stack.callback(shutil.rmtree, self._metrics_dir, ignore_errors=True)
             self._start_local(stack)
             self._start_store(stack)
+            stack.callback(self._learner.stop)
             stack.callback(self._stop_workers)
             for worker in self._workers:
                 self._spawn(worker)
+            self._learner.take(self._config)
             started()
             self._watch()
 
@@ -193,6 +197,7 @@ class Supervisor:
             if self._store is not None and not self._store.is_running():
                 log.error("the embedded store ended; it is started again on the same data")
                 self._store.start()
+            self._learner.poll()
             for worker in self._workers:
                 self._keep_alive(worker)
 
@@ -249,6 +254,7 @@ class Supervisor:
         for worker in self._workers:
             if worker.process is not None:
                 self._tell(worker, self._brief(worker).dump())
+        self._learner.take(self._config)
 
     def _stop_workers(self) -> None:
         if self._socket is not None:

@@ -22,6 +22,7 @@ from router.gateway import Gateway
 from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
+from router.online.follower import Follower
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
 from router.upstreams.local import LocalNews, LocalUpstream
@@ -81,6 +82,9 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
             local=local,
         )
         await starting
+        follower = Follower(store, gateway.metrics)
+        gateway.setup = follower.take(gateway.setup)
+        await follower.look(gateway)
         server = _server(gateway, brief)
 
         def reload(line: bytes) -> None:
@@ -90,7 +94,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
                 return
             try:
                 fresh = Brief.load(line)
-                gateway.setup = make_setup(
+                setup = make_setup(
                     fresh.config,
                     config_hash=fresh.config_hash,
                     encoder=gateway.encoder.encoder,
@@ -98,6 +102,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
                     secret=fresh.secret,
                     local=local,
                 )
+                gateway.setup = follower.take(setup)
             except Exception as error:  # the supervisor validated it; what is left must not take a serving process down
                 log.error("the new configuration was not taken; the old one stays in force")
                 log_place(error)  # without its message, which may quote a key
@@ -106,12 +111,13 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
 
         _settle_garbage_collector()
         _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
-        publishing = asyncio.create_task(_publish(gateway, store))
+        beside = [asyncio.create_task(_publish(gateway, store)), asyncio.create_task(follower.follow(gateway))]
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
         finally:
             await server.last_words()
-            publishing.cancel()
+            for task in beside:
+                task.cancel()
             await gateway.setup.deployments.aclose()
             gateway.encoder.close()
             await store.aclose()

@@ -61,17 +61,21 @@ class Alarm:
 
 
 class Gambler:
-    """Stakes on one arm's scores in one direction."""
+    """Stakes on one arm's scores in one direction.
+
+    Attributes:
+        fortunes: By shift that is bet on, in units of the first stake.
+    """
 
     def __init__(self, settings: WatchSettings, *, direction: float) -> None:
         """``direction`` −1 bets on lower scores than predicted, +1 on higher ones."""
         self._settings, self._direction = settings, direction
         self._shifts = np.array(settings.shifts)
-        self._fortunes = np.ones(len(self._shifts))
+        self.fortunes = np.ones(len(self._shifts))
 
     @property
     def fortune(self) -> float:
-        return float(self._fortunes.mean())
+        return float(self.fortunes.mean())
 
     def bet(self, expected: float, score: float, *, weight: float = 1.0) -> Verdict:
         """Play on a ``score`` of which ``expected`` was predicted before it was known, both 0..1.
@@ -84,7 +88,7 @@ class Gambler:
         worst = (chance if told > 0 else 1.0 - chance) + self._settings.tolerance
         # What grows fastest if the shift is there (Kelly), and never all of the fortune.
         stakes: Reals = weight * np.minimum(self._shifts / (chance * (1.0 - chance)), 0.9 / worst)
-        self._fortunes *= 1.0 + stakes * gain
+        self.fortunes *= 1.0 + stakes * gain
         if self.fortune < 1.0:
             self.start_again()
             return Verdict.STARTS_AGAIN
@@ -92,4 +96,4 @@ class Gambler:
 
     def start_again(self) -> None:
         """Give up the fortune and start with 1."""
-        self._fortunes[:] = 1.0
+        self.fortunes[:] = 1.0

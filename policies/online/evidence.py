@@ -1,5 +1,6 @@
 """What one arm has shown: all that still counts, and what came since each of its two gamblers last started again."""
 
+from collections.abc import Mapping
 from math import inf
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from policies.online.alarm import Alarm, Gambler, WatchSettings
 from policies.online.lesson import Entry, Lesson
 from policies.predictions import Reals
+from policies.zoo.basis import check_shapes
 
 
 class Evidence:
@@ -70,6 +72,24 @@ class Side:
         """Earliest time of a lesson of ``recent``, POSIX seconds; infinite where there is none."""
         return self._since
 
+    def memory(self) -> dict[str, Reals]:
+        """All of it as arrays, for `recall`."""
+        marks = np.array([self.first, self._since, self._n, self._shift])
+        return {
+            "fortunes": self.gambler.fortunes,
+            "recent_sums": self.recent.sums,
+            "recent_counts": self.recent.counts,
+            "marks": marks,
+        }
+
+    def recall(self, memory: Mapping[str, Reals]) -> None:
+        """The inverse of ``memory``. Raises ValueError where shapes differ."""
+        check_shapes({part: (memory[part].shape, own.shape) for part, own in self.memory().items()})
+        self.gambler.fortunes = memory["fortunes"].copy()
+        self.recent = Evidence(memory["recent_sums"].copy(), memory["recent_counts"].copy())
+        first, self._since, n, self._shift = (float(mark) for mark in memory["marks"])
+        self.first, self._n = int(first), int(n)
+
     def alarm(self, arm: str, *, at: float) -> Alarm:
         """The fortune that was made, as a record."""
         return Alarm(
@@ -107,6 +127,18 @@ class ArmEvidence:
         for evidence, first in ((self.kept, self.first), *((side.recent, side.first) for side in self.sides)):
             if entry.number >= first:
                 evidence.add(entry.lesson, sign=sign)
+
+    def memory(self) -> dict[str, Reals]:
+        """All but what is kept, which is the offsets', as arrays: both sides one above the other."""
+        sides = [side.memory() for side in self.sides]
+        told = {part: np.stack([side[part] for side in sides]) for part in sides[0]}
+        return told | {"change": np.array([self.first, self.changed_at])}
+
+    def recall(self, memory: Mapping[str, Reals]) -> None:
+        """The inverse of ``memory``. Raises ValueError where shapes differ."""
+        for row, side in enumerate(self.sides):
+            side.recall({part: memory[part][row] for part in side.memory()})
+        self.first, self.changed_at = int(memory["change"][0]), float(memory["change"][1])
 
     def start_anew(self, side: Side, *, following: int) -> None:
         """Keep what came since the change that ``side`` saw; lesson ``following`` is the next to come."""

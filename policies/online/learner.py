@@ -4,8 +4,9 @@ Everything it needs of a decision stands in its row: embedding, features, arm an
 had said, so that rows logged under other offsets count alike, and a log played again gives the same state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from policies.online.alarm import Alarm, Verdict
 from policies.online.evidence import ArmEvidence, Evidence
 from policies.online.lesson import Entry, Lesson
 from policies.online.settings import LearnerSettings
+from policies.predictions import Reals
 from policies.zoo.basis import Floats
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.offsets import PRIOR_ANSWERS, SHARED, Offsets
@@ -88,10 +90,15 @@ class Learner:
         self._arms[entry.lesson.arm].recount(entry, sign=-1.0)
         self._posteriors.clear()
 
-    def revise(self, entry: Entry, *, score: float) -> Entry:
-        """The same decision with another score, as where feedback is given again: it replaces the first."""
+    def revise(self, entry: Entry, *, score: float, weight: float | None = None) -> Entry:
+        """The same decision with another score, as where feedback is given again: it replaces the first.
+
+        Args:
+            weight: Of the score's source, where it is another one.
+        """
         self.withdraw(entry)
-        revised = Entry(replace(entry.lesson, score=score), entry.number)
+        lesson = replace(entry.lesson, score=score, weight=entry.lesson.weight if weight is None else weight)
+        revised = Entry(lesson, entry.number)
         self._arms[entry.lesson.arm].recount(revised, sign=1.0)
         return revised
 
@@ -102,6 +109,30 @@ class Learner:
             arm.add_scope()
         self._posteriors.clear()
         return self._start.n_scopes - 1
+
+    @property
+    def n_lessons(self) -> int:
+        """Lessons counted so far; one that was taken back or revised is one."""
+        return self._n_lessons
+
+    def memory(self) -> dict[str, Reals]:
+        """What a learner knows beside its offsets, as arrays: with both, `recalled` goes on as if it never stopped."""
+        arms = [arm.memory() for arm in self._arms]
+        told = {f"memory.{part}": np.stack([arm[part] for arm in arms]) for part in arms[0]}
+        return told | {"memory.n_lessons": np.array([self._n_lessons], dtype=np.float64)}
+
+    @classmethod
+    def recalled(cls, policy: DefaultPolicy, settings: LearnerSettings | None, memory: Mapping[str, Reals]) -> Self:
+        """The learner that had ``memory`` when its offsets were those of ``policy``; its alarms are told already.
+
+        Raises:
+            KeyError, ValueError: The memory is not whole or not of such a policy.
+        """
+        learner = cls(policy, settings)
+        for column, arm in enumerate(learner._arms):
+            arm.recall({part: memory[f"memory.{part}"][column] for part in arm.memory()})
+        learner._n_lessons = int(memory["memory.n_lessons"][0])
+        return learner
 
     @property
     def offsets(self) -> Offsets:

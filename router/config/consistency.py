@@ -125,6 +125,19 @@ def _policy(config: Config, known: Known) -> Iterator[Problem]:
         if text is not None:
             yield from _arm(("policy", field), text, config=config, known=known)
     yield from _rules(policy, config, known)
+    yield from _online(config)
+
+
+def _online(config: Config) -> Iterator[Problem]:
+    policy, online = config.policy, config.policy.online
+    if online.enabled and policy.name != "default":
+        about = f"only the policy 'default' learns while it serves; got {policy.name!r}"
+        yield Problem(("policy", "online", "enabled"), f"{about}; set policy.name to default, or remove this key")
+    for metric in online.metrics or ():
+        if metric not in config.feedback:
+            hint = did_you_mean(metric, config.feedback)
+            message = f"no such metric; got {metric!r}{hint}; feedback has: {listed(config.feedback)}"
+            yield Problem(("policy", "online", "metrics", metric), message)
 
 
 def _registered(path: Path, name: str, *, kind: str, built_in: tuple[str, ...]) -> Iterator[Problem]:

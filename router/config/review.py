@@ -44,6 +44,9 @@ def _usd_per_1k(facts: ArmFacts) -> float | None:
 def warnings_of(config: Config) -> Iterator[Problem]:
     """Everything `check` warns about that the configuration alone shows."""
     yield from _tenants(config)
+    if config.policy.online.enabled and config.tenants and not any(t.training for t in config.tenants.values()):
+        remedy = "set training: true for a tenant whose feedback may be learned from"
+        yield Problem(("policy", "online"), f"nothing will be learned: every tenant has training: false; {remedy}")
     for name, model in config.models.items():
         yield from _price(name, model)
     if len(arm_table(config)) == 1:

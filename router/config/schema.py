@@ -74,12 +74,24 @@ class Rule(Strict):
     because: str = ""
 
 
+class OnlineConfig(Strict):
+    """Learning while serving, by the default policy alone; `explore_share` of requests may follow doubt."""
+
+    enabled: bool = False
+    explore_share: Share = 0.0
+    interval_s: Annotated[float, Field(ge=0.1, le=60.0)] = 5.0
+    wait_s: Seconds = 86_400.0
+    most_waiting: Count = 100_000
+    metrics: dict[str, Annotated[float, Field(gt=0.0, le=1.0)]] | None = None  # None: all of `feedback`, alike
+
+
 class PolicyConfig(Strict):
     name: str = "rules"
     arm: str | None = None  # for `static`
     artifact: str | None = None  # directory, for a learned policy
     rules: list[Rule] = []  # for `rules`; empty = the shipped ones
     fallback: str | None = None  # arm that answers when routing fails or is late; default: the cheapest arm
+    online: OnlineConfig = OnlineConfig()
 
 
 class PriceConfig(Strict):

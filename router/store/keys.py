@@ -26,6 +26,21 @@ def shard_base(shard: int) -> str:
     return f"gs:{{s{shard:02d}}}:"
 
 
+@dataclass(frozen=True, slots=True)
+class OnlineKeys:
+    """Where what is learned online of one artifact lies: the learner's lease, its state, and decisions that wait."""
+
+    lease: str
+    state: str
+    waiting: str
+
+
+def online_keys(artifact: str) -> OnlineKeys:
+    """Of an artifact's version; another artifact has its own, so that neither learns from or into the other."""
+    base = f"gs:{{gs}}:online:{artifact}"
+    return OnlineKeys(lease=f"{base}:lease", state=base, waiting=f"{base}:waiting")
+
+
 def log_key(shard: int) -> str:
     """The shard's log stream."""
     return shard_base(shard) + "log"

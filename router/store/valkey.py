@@ -187,6 +187,18 @@ class ValkeyStore:
         assert value is not None
         return value.decode()
 
+    async def fields(self, key: str, *names: str) -> list[bytes | None]:
+        """Values of a hash's fields; None for what it lacks."""
+        found = await self._link.call(pack("HMGET", key, *names))
+        assert isinstance(found, list)
+        return [_value(value) for value in found]
+
+    async def now(self) -> float:
+        """POSIX seconds by the store's clock."""
+        told = await self._link.call(pack("TIME"))
+        assert isinstance(told, list)
+        return float(told[0]) + float(told[1]) / 1e6
+
     async def ping(self) -> None:
         await self._link.call(pack("PING"))
 

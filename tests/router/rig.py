@@ -245,7 +245,14 @@ class World:
         self._stack.push_async_callback(setup.deployments.aclose)
         policy = policy or self._policy
         return (
-            setup if policy is None else replace(setup, policy=policy, policy_label=f"{policy.name}@{policy.version}")
+            setup
+            if policy is None
+            else replace(
+                setup,
+                policy=policy,
+                policy_label=f"{policy.name}@{policy.version}",
+                policy_series=f"{policy.name}@{policy.version}",
+            )
         )
 
     def start(

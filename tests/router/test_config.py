@@ -95,6 +95,9 @@ MISTAKES = [
     ("models: {}", "models", "at least one entry"),
     ("server: {port: 1}\nserver: {port: 2}", "server", "written twice, on lines"),
     ("policy: {name: default}", "policy.artifact", "required by the policy 'default'"),
+    ("policy: {online: {enabled: true}}", "policy.online.enabled", "only the policy 'default' learns"),
+    ("policy: {online: {metrics: {scor: 1}}}", "policy.online.metrics.scor", "did you mean 'score'?"),
+    ("policy: {online: {explore_share: 2}}", "policy.online.explore_share", "of at most 1, got 2"),
 ]
 
 

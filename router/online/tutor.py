@@ -1,0 +1,173 @@
+"""One round of learning: hold the lease, read on in the log, teach, publish."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policies.errors import ArtifactError
+from policies.online.alarm import Alarm
+from policies.online.learner import Learner
+from policies.online.settings import LearnerSettings
+from policies.zoo.default import DefaultPolicy
+from policies.zoo.thompson import Exploring
+from router.metrics import Metrics
+from router.online.awaiting import Awaiting, Decided, Hearing
+from router.online.ledger import Hold, Ledger
+from router.online.snapshot import (
+    Served,
+    StateUnreadable,
+    dump_positions,
+    load_positions,
+    memory_of,
+    packed,
+    read_served,
+    recalled,
+    served_fields,
+)
+from router.online.tail import BATCH_ROWS, Batch, Positions, ends, read_after
+
+if TYPE_CHECKING:
+    import redis
+
+log = logging.getLogger(__name__)
+LESSON_ROWS = 200  # between two renewals of the lease
+Changes = dict[str, Any]
+
+
+class Tutor:
+    """The learner of one artifact, wherever the lease is; call `round` again and again.
+
+    Args:
+        directory: The data directory whose archive holds what was trimmed.
+        step: Called with ``taught`` before a round publishes, with ``published`` after.
+    """
+
+    def __init__(
+        self,
+        policy: DefaultPolicy,
+        *,
+        client: "redis.Redis",
+        ledger: Ledger,
+        directory: Path,
+        hearing: Hearing,
+        explore_share: float,
+        metrics: Metrics,
+        batch_rows: int = BATCH_ROWS,
+        step: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self._policy, self._client, self._ledger, self._directory = policy, client, ledger, directory
+        self._hearing, self._explore_share, self._metrics = hearing, explore_share, metrics
+        self._settings = LearnerSettings(exploring=Exploring(share=explore_share))
+        self._batch_rows, self._step = batch_rows, step
+        self._awaiting: Awaiting | None = None
+        self._positions: Positions = {}
+        self._sequence = self._n_alarms = 0
+
+    def round(self) -> bool:
+        """Learn from the next rows; True where more stand in the log already.
+
+        Raises:
+            redis.RedisError, OSError: Store or archive cannot be read; call again, nothing is lost.
+            StateUnreadable: Somebody has to look.
+        """
+        try:
+            return self._round()
+        except BaseException:
+            self._awaiting = None  # whether it was published or not, what lies in the store is right
+            raise
+
+    def _round(self) -> bool:
+        hold = self._ledger.hold()
+        if hold is Hold.OTHERS:
+            self._awaiting = None
+            return False
+        if hold is Hold.TAKEN or self._awaiting is None:
+            self._awaiting = None
+            return self._publish(self._take_over())
+        return self._go_on(self._awaiting)
+
+    def _take_over(self) -> Changes:
+        """Go on where the last learner ended, or begin at the log's end; what has to be published first."""
+        fields = self._ledger.state()
+        if not fields:
+            self._positions = ends(self._client)
+            self._begin(Learner(self._policy, self._settings))
+            self._sequence = 1
+            log.info("learning of artifact %s begins", self._policy.version)
+            return self._served() | {"positions": dump_positions(self._positions)}
+        served = read_served(fields, artifact=self._policy.version)
+        try:
+            self._positions = load_positions(fields[b"positions"])
+            learner = recalled(served, fields[b"memory"], self._policy, self._settings)
+        except (KeyError, ValueError, ArtifactError) as problem:
+            raise StateUnreadable(self._policy.version, problem) from problem
+        awaiting = self._begin(learner)
+        kept = {name: Decided.load(record) for name, record in self._ledger.waiting().items()}
+        awaiting.decisions = dict(sorted(kept.items(), key=lambda pair: pair[1].at))
+        self._sequence = served.sequence
+        log.info("learning of artifact %s goes on after state %d", self._policy.version, self._sequence)
+        if served.explore_share == self._explore_share:
+            return {}
+        self._sequence += 1
+        return self._served()
+
+    def _begin(self, learner: Learner) -> Awaiting:
+        self._awaiting, self._n_alarms = Awaiting(self._policy, learner, self._hearing), 0
+        return self._awaiting
+
+    def _go_on(self, awaiting: Awaiting) -> bool:
+        now = self._ledger.now()
+        batch: Batch = read_after(self._client, self._directory, self._positions, most=self._batch_rows)
+        learned, changes = False, Changes()
+        for start in range(0, len(batch.records), LESSON_ROWS):
+            if start and self._ledger.hold() is not Hold.HELD:  # it took longer than the lease
+                self._awaiting = None
+                return True
+            learned |= awaiting.take(batch.records[start : start + LESSON_ROWS])
+        if batch.is_last:
+            awaiting.expire(now)
+            changes["read_at"] = now
+        if batch.positions != self._positions:
+            self._positions = batch.positions
+            changes["positions"] = dump_positions(batch.positions)
+        if learned:
+            self._sequence += 1
+            changes |= self._served()
+        self._step("taught")
+        return self._publish(changes) and not batch.is_last
+
+    def _served(self) -> Changes:
+        assert self._awaiting is not None
+        learner = self._awaiting.learner
+        served = Served(self._policy.version, self._sequence, self._explore_share, packed(learner.offsets.tensors()))
+        return served_fields(served) | {"memory": memory_of(learner)}
+
+    def _publish(self, changes: Changes) -> bool:
+        """False where another learner has taken over: what was learned since is learned by that one."""
+        awaiting = self._awaiting
+        assert awaiting is not None
+        told = {"lessons": awaiting.learner.n_lessons, "waiting": awaiting.n_waiting}
+        changed = {name: awaiting.decisions[name].dump() for name in awaiting.changed}
+        if not self._ledger.publish(changes | told, dropped=awaiting.dropped, changed=changed):
+            log.warning("another learner has taken over")
+            self._awaiting = None
+            return False
+        self._step("published")
+        for reason, count in awaiting.losses.items():
+            self._metrics.online_dropped.labels(reason).inc(count)
+        for part in (awaiting.changed, awaiting.dropped, awaiting.losses):
+            part.clear()
+        for alarm in awaiting.learner.alarms[self._n_alarms :]:
+            self._tell(alarm)
+        self._n_alarms = len(awaiting.learner.alarms)
+        return True
+
+    def _tell(self, alarm: Alarm) -> None:
+        direction = "worse" if alarm.fell else "better"
+        self._metrics.arm_alarms.labels(alarm.arm, direction).inc()
+        log.warning(
+            "arm_alarm arm=%s direction=%s at=%.3f since=%.3f outcomes=%d shift=%+.3f fortune=%.0f artifact=%s",
+            alarm.arm, direction, alarm.at, alarm.since, alarm.n_outcomes, alarm.shift, alarm.statistic,
+            self._policy.version,
+        )  # fmt: skip
