@@ -45,13 +45,16 @@ def test_serving_a_policy_loads_nothing_heavy(name: str) -> None:
 
 
 def test_help_is_there_in_a_blink() -> None:
-    command = [sys.executable, "-m", "policies.cli", "--help"]
-    taken = []
+    """As quick as the import of the library that prints it: 0.12 s beside 0.22 s, and both slow down together."""
+    ours = [sys.executable, "-m", "policies.cli", "--help"]
+    library = [sys.executable, "-c", "import typer, rich.panel, rich.table, rich.markdown"]
+    taken: dict[str, list[float]] = {"ours": [], "library": []}
     for _ in range(5):  # the best of five: other work on the machine is not ours
-        start = perf_counter()
-        subprocess.run(command, capture_output=True, timeout=60, check=True)
-        taken.append(perf_counter() - start)
-    assert min(taken) < 0.3
+        for name, command in (("ours", ours), ("library", library)):
+            start = perf_counter()
+            subprocess.run(command, capture_output=True, timeout=60, check=True)
+            taken[name].append(perf_counter() - start)
+    assert min(taken["ours"]) < 1.3 * min(taken["library"])
 
 
 @pytest.mark.parametrize("verb", ["train", "benchmark", "report", "floors", "collect"])
