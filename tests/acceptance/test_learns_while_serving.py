@@ -94,7 +94,8 @@ class Client:
 
 
 def sequence_of(policy: str) -> int:
-    return int(policy.rpartition("+")[2])
+    """Of the learned state; 0 where a worker has not looked yet."""
+    return int(policy.partition("+")[2] or 0)
 
 
 def test_choices_leave_an_arm_that_turned_bad_and_an_alarm_says_so(tmp_path: Path) -> None:
@@ -130,8 +131,8 @@ def test_choices_leave_an_arm_that_turned_bad_and_an_alarm_says_so(tmp_path: Pat
     assert [arm for arm, _ in again].count(OTHER) >= 8
     assert sequence_of(again[0][1]) >= sequence_of(last) > sequence_of(served[-1][1]) >= 1
     labels = [row["policy"] for row in sorted(rows, key=lambda row: row["at"])]
-    assert len(set(labels)) > 5
-    assert [sequence_of(label) for label in labels[:40]] == [sequence_of(label) for _, label in served]
+    assert len(set(labels)) >= 3
+    assert labels[:40] == [label for _, label in served]
     assert "arm_alarm arm=small/instant direction=worse" in gateway.log_file.read_text()
 
 
