@@ -1,4 +1,4 @@
-"""A million logged rounds with their embeddings: learned from and evaluated on in minutes, in time linear in the log."""
+"""A million logged rounds with their embeddings: learned from and evaluated on in minutes, in time linear in them."""
 
 from pathlib import Path
 
