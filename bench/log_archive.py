@@ -24,14 +24,15 @@ _LETTERS = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", dtype=np.uint8)
 _M = len(ARMS)
 
 
-def write_log(folder: Path, n_rounds: int, *, encoder_id: str, seed: int = 0) -> Path:
+def write_log(folder: Path, n_rounds: int, *, encoder_id: str, seed: int = 0, batch_rows: int = BATCH_ROWS) -> Path:
     """A data directory of ``n_rounds`` requests in three shards."""
     rng = np.random.default_rng(seed)
     world = World.draw(rng)
     for place, (shard, organisation) in enumerate(ORGANISATIONS.items()):
         n = (n_rounds + place) // len(ORGANISATIONS)
         if n:
-            _Shard(folder, shard, organisation, encoder_id, world, draw(world, n, start=_START, rng=rng), rng).write()
+            drawn = draw(world, n, start=_START, rng=rng)
+            _Shard(folder, shard, organisation, encoder_id, world, drawn, rng, batch_rows).write()
     return folder
 
 
@@ -44,6 +45,7 @@ class _Shard:
     world: World
     drawn: Drawn
     rng: np.random.Generator
+    batch_rows: int
 
     def write(self) -> None:
         n = len(self.drawn)
@@ -67,9 +69,9 @@ class _Shard:
         at, kind, row = at[order], order // len(self.drawn), order % len(self.drawn)
         ms = (at * 1000).astype(np.int64)
         sequence = np.arange(len(ms)) - np.searchsorted(ms, ms)
-        for batch, first in enumerate(range(0, len(at), BATCH_ROWS)):
-            last = min(first + BATCH_ROWS, len(at))
-            for end in (first + BATCH_ROWS // 2, last) if batch % _CRASHES == _CRASHES - 1 else (last,):
+        for batch, first in enumerate(range(0, len(at), self.batch_rows)):
+            last = min(first + self.batch_rows, len(at))
+            for end in ((first + last) // 2, last) if batch % _CRASHES == _CRASHES - 1 else (last,):
                 name = f"{ms[first]}-{sequence[first]}-{ms[end - 1]}-{sequence[end - 1]}"
                 for code, each in enumerate(times):
                     mine = first + np.flatnonzero(kind[first:end] == code)

@@ -23,5 +23,5 @@ def drawn(points: Sequence[Point]) -> bytes:
         lines += axes.plot(rounds, linear, color=colour("rest"), linewidth=1.0, label="linear in both together")
         axes.set(xscale="log", yscale="log", xlabel="rounds in the log", ylabel="seconds")
         axes.grid(color=colour("grid"))
-        legend(made, lines, columns=3)
+        legend(made, lines, columns=2)
         return png(Picture("log-scale", "", "", made))

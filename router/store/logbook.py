@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from policies.archive_schema import ROWS, read_log
+from policies.archive_schema import ROWS, DamagedPartition, read_log
 from router.store.archive import KINDS, entry, readable
 from router.store.base import StoreUnavailable
 from router.store.keys import SHARDS, log_key
@@ -59,7 +59,7 @@ def read_requests(store_url: str, directory: Path, *, since: float | None = None
     """Every request of the log once, by shard and in the order they began; an open one has status ``open``.
 
     Raises:
-        StoreUnavailable: The store cannot be read.
+        StoreUnavailable: The store or a partition of the archive cannot be read.
     """
     import redis
 
@@ -68,9 +68,12 @@ def read_requests(store_url: str, directory: Path, *, since: float | None = None
             live = read_live(client, since=since)
     except redis.RedisError as error:
         raise StoreUnavailable(f"the store cannot be read: {error}") from error
-    for table in read_log(directory, since=since, live=live):
-        for row in table.drop_columns(["embedding", "features"]).to_pylist():
-            yield line(row)
+    try:
+        for table in read_log(directory, since=since, live=live):
+            for row in table.drop_columns(["embedding", "features"]).to_pylist():
+                yield line(row)
+    except DamagedPartition as damaged:
+        raise StoreUnavailable(str(damaged)) from damaged
 
 
 def line(row: Mapping[str, Any]) -> dict[str, Any]:

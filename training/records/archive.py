@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policies.archive_schema import read_log
+from policies.archive_schema import DamagedPartition, read_log
 from policies.prices import NANO
 from training.records.record import OutcomeRecord, RecordError, arm_fields
 
 METRICS = ("score", "tests_passed", "accept", "thumbs")  # the gateway's own, the most telling first
 _OPEN = (None, "unknown_after_crash")
+_COLUMNS = (
+    "kind", "request_id", "decision_id", "tenant", "at", "tags", "prompt", "encoder_id", "embedding", "feedback",
+    "outcome_status", "outcome_served_arm", "outcome_nano_usd", "outcome_seconds", "outcome_input_tokens",
+    "outcome_cached_input_tokens", "outcome_output_tokens",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -58,11 +63,13 @@ def read_archive(folder: Path, *, metric: str | None = None) -> Iterator[Outcome
 
 
 def _ended(folder: Path) -> Iterator[dict[str, Any]]:
-    for table in read_log(folder):
-        kept = [name for name in table.column_names if name not in ("features", "outcome_attempts", "redraws")]
-        for row in table.select(kept).to_pylist():
-            if row["outcome_status"] not in _OPEN and row["outcome_served_arm"]:
-                yield row
+    try:
+        for table in read_log(folder, columns=_COLUMNS):
+            for row in table.to_pylist():
+                if row["outcome_status"] not in _OPEN and row["outcome_served_arm"]:
+                    yield row
+    except DamagedPartition as damaged:
+        raise RecordError("no readable partition; restore it from a copy", file=damaged.path) from damaged
 
 
 def _later_requests(folder: Path) -> dict[str, _Sums]:

@@ -1,10 +1,11 @@
 """The archive as rounds: what counts, what is left out and why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from logged_world import ARMS, Row, rows_of, simulated
 
@@ -138,3 +139,48 @@ def test_the_newest_rounds_are_censored_whether_judged_or_not(world: Sample, arc
     log = open_rounds(archive(rows), missing=Missing("censor", within_s=0.0095))
     assert sum(map(len, log.chunks(tally))) == 29
     assert tally.excluded == {"unjudged": 1, "too recent": 10}
+
+
+def test_a_damaged_partition_is_named_and_nothing_is_evaluated(world: Sample, archive: Archive) -> None:
+    folder = archive(logged(world))
+    log = open_rounds(folder)
+    (path,) = folder.glob("archive/feedback/*/*.parquet")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(EvaluationError, match=f"{path.name}: no readable partition"):
+        list(log.chunks())
+
+
+def test_a_window_reads_the_rounds_that_began_in_it(world: Sample, archive: Archive) -> None:
+    log = open_rounds(archive(logged(world)))
+    (whole,) = log.chunks()
+    cut = float(whole.at[25])
+    (older,), (newer,) = replace(log, until=cut).chunks(), replace(log, since=cut).chunks()
+    assert np.array_equal(concatenated([older, newer]).quality, whole.quality)
+    assert (len(older), len(newer)) == (25, 15)
+
+
+def test_small_partitions_are_read_together(world: Sample, archive: Archive) -> None:
+    folder = archive(logged(world, n=60))
+    (whole,) = open_rounds(folder).chunks()
+    for kind in ("decisions", "outcomes", "feedback"):
+        (path,) = folder.glob(f"archive/{kind}/*/*.parquet")
+        table = pq.read_table(path, partitioning=None)
+        path.unlink()
+        for start in range(0, 60, 5):
+            part = path.with_name(f"{1000 + start}-0-{1004 + start}-0.parquet")
+            pq.write_table(table.slice(start, 5), part)
+    (again,) = open_rounds(folder).chunks()
+    for each in fields(Rounds):
+        assert np.array_equal(getattr(again, each.name), getattr(whole, each.name)), each.name
+
+
+def test_what_several_later_requests_add_is_summed_and_open_ones_add_nothing(world: Sample, archive: Archive) -> None:
+    rows = logged(world)
+    first = rows[0][0].decision_id
+    for place, status in ((1, "ok"), (2, "error"), (3, "unknown_after_crash")):
+        decision, vector, outcome, _ = rows[place]
+        kept = replace(decision, kind="sticky", decision_id=first)
+        rows[place] = (kept, vector, replace(outcome, decision_id=first, status=status, seconds=2.0), None)
+    rounds, _ = read(archive(rows))
+    assert rounds.seconds[0] == pytest.approx(rows[0][2].seconds + 4.0)
+    assert rounds.seconds[1] == pytest.approx(rows[4][2].seconds)
