@@ -24,6 +24,8 @@ class TradeOff:
 
 def utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
     """Utility of each arm, shape (n_arms,)."""
-    price = trade_off.quality_per_usd * predictions.usd + trade_off.quality_per_s * predictions.seconds
+    price = trade_off.quality_per_usd * predictions.usd
+    if trade_off.quality_per_s:  # a time that is unknown matters to nobody who pays nothing for it
+        price += trade_off.quality_per_s * predictions.seconds
     value: Reals = predictions.quality - price
     return value

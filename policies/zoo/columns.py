@@ -20,6 +20,7 @@ class Choice:
     Attributes:
         arms: Kept, so that their identities stay theirs while this is remembered.
         columns: Column of each arm among the trained ones, 0 for a stranger, shape (n_arms,).
+        whole: The arms are the trained ones in their order, so that nothing need be picked.
         strangers: Which arms were not trained, shape (n_arms,); None if all were.
         declared_tokens: Of an answer about which nothing was learned, shape (n_arms,).
         usd_per_prompt_token: Of an estimated one, by the arm's price, shape (n_arms,); NaN where it has none.
@@ -30,6 +31,7 @@ class Choice:
 
     arms: tuple[ArmFacts, ...]
     columns: NDArray[np.intp]
+    whole: bool
     strangers: NDArray[np.bool_] | None
     declared_tokens: Reals
     usd_per_prompt_token: Reals
@@ -37,6 +39,10 @@ class Choice:
     unpriced: NDArray[np.bool_] | None
     first_token_s: Reals
     s_per_token: Reals
+
+    def of_one(self, values: Reals) -> Reals:
+        """The arms' columns of ``values`` (1, m), shape (n_arms,); a view of them where the arms are ``whole``."""
+        return values[0] if self.whole else values[0, self.columns]
 
 
 class Columns:
@@ -76,6 +82,7 @@ class Columns:
         return Choice(
             arms=arms,
             columns=columns,
+            whole=bool(np.array_equal(found, np.arange(len(self.names)))),
             strangers=strange if strange.any() else None,
             declared_tokens=facts.output_tokens,
             usd_per_prompt_token=np.where(strange, 1.0, self._input_ratio[columns]) * facts.usd_per_input_token,

@@ -204,7 +204,7 @@ def to_chances(log_odds: Reals, *, n_topics: int) -> None:
     np.minimum(log_odds, _SURE, out=log_odds)
     np.maximum(log_odds, -_SURE, out=log_odds)
     odds = np.exp(log_odds, out=log_odds)
-    topics, single = odds[..., :n_topics], odds[..., n_topics:]
+    whole = odds + 1.0
     if n_topics:
-        topics /= np.add.reduce(topics, axis=-1, keepdims=True)
-    single /= single + 1.0
+        whole[..., :n_topics] = np.add.reduce(odds[..., :n_topics], axis=-1, keepdims=True)
+    odds /= whole

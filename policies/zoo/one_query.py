@@ -24,70 +24,72 @@ from policies.zoo.tokens import TokenModel
 class Glance:
     """One query seen from the landmarks, as `LandmarkBasis.look` sees many; its scratch is laid out for one product.
 
-    A scratch vector holds directions, lexical features in standard deviations, hidden units, kernel values and heads;
-    units and heads read its front, the policy's weights its back.
+    A scratch vector holds directions, lexical features in standard deviations, a 1 for what is added, hidden units,
+    kernel values and heads; units and heads read its front, the policy's weights its back.
     """
 
     def __init__(self, basis: LandmarkBasis) -> None:
         gamma, self._lexical_weight, scale, _ = (float(number) for number in basis.numbers)
         self._minus_gamma = -gamma
         self._centre, self._to_directions = basis.centre, np.ascontiguousarray(basis.projection.T)
-        self._minus_two_landmarks, self._squares = -2.0 * basis.landmarks, basis.squares
         self._landmarks, self._metric, self._of_dropped = basis.landmarks, basis.metric[:-1], float(basis.metric[-1])
+        self._to_log_kernel, self._of_landmarks = 2.0 * gamma * basis.landmarks, -gamma * basis.squares
         self._lexical_mean, self._lexical_sd = basis.lexical_mean, basis.lexical_sd
-        k, n_lexical = basis.projection.shape[1], len(basis.lexical_mean)
-        scales = np.concatenate([np.full(k, scale), np.ones(n_lexical)])
-        self._to_units, self._unit_offset = (
-            np.ascontiguousarray((basis.hidden * scales[:, None]).T),
-            basis.hidden_offset,
-        )
-        self._n_landmarks, self._k, self._z = basis.n_landmarks, k, k + n_lexical
-        self._units_end = self._z + len(basis.hidden_offset)
-        self._kernel_end = self._units_end + basis.n_landmarks
-        self._size = self._kernel_end + len(basis.head_offset)
-        of_heads = np.concatenate([scales, np.ones(len(basis.hidden_offset))])[:, None] * basis.head
-        self._to_heads, self._head_offset = np.ascontiguousarray(of_heads.T), basis.head_offset
-        self._n_topics = basis.n_topics
+        k, n_lexical, n_units = basis.projection.shape[1], len(basis.lexical_mean), len(basis.hidden_offset)
+        scales = np.concatenate([np.full(k, scale), np.ones(n_lexical)])[:, None]
+        self._to_units = _rows(scales * basis.hidden, basis.hidden_offset)
+        z, of_units = np.split(basis.head, [k + n_lexical])
+        self._to_heads = _rows(scales * z, basis.head_offset, of_units)
+        self._k, self._z, self._n_landmarks, self._n_topics = k, k + n_lexical, basis.n_landmarks, basis.n_topics
+        self._ends = np.cumsum([self._z + 1, n_units, basis.n_landmarks, len(basis.head_offset)]).tolist()
 
-    def weights(self, of_features: Reals) -> Reals:
-        """``of_features`` (n_outputs, d), as a batch multiplies its features, in the scratch's order, shape (d, n)."""
+    def weights(self, of_features: Reals, shift: Reals) -> Reals:
+        """``of_features`` (n_outputs, n), as a batch multiplies its features, and ``shift`` (n,), which is added.
+
+        Returns:
+            What the scratch's back is multiplied by, shape (n, d).
+        """
         lexical_end = self._n_landmarks + self._z - self._k
-        ends = [self._n_landmarks, lexical_end, lexical_end + self._units_end - self._z]
+        ends = [self._n_landmarks, lexical_end, lexical_end + self._ends[1] - self._ends[0]]
         kernel, lexical, units, heads = np.split(of_features, ends)
-        return np.ascontiguousarray(np.concatenate([lexical * self._lexical_weight, units, kernel, heads]).T)
+        return _rows(lexical * self._lexical_weight, shift, units, kernel, heads)
 
     def __call__(self, embedding: Floats, lexical: Floats) -> tuple[Reals, float, int]:
         """The scratch's back for `weights`, the distance to the nearest landmark, and its index."""
-        scratch = np.empty(self._size)
+        z_end, units_end, kernel_end, end = self._ends
+        scratch = np.empty(end)
         directions, standard = scratch[: self._k], scratch[self._k : self._z]
-        units, kernel = scratch[self._z : self._units_end], scratch[self._units_end : self._kernel_end]
+        units, kernel = scratch[z_end:units_end], scratch[units_end:kernel_end]
+        scratch[self._z] = 1.0
         centred = embedding - self._centre
         np.dot(self._to_directions, centred, out=directions)
         length = float(directions.dot(directions))
-        np.dot(self._minus_two_landmarks, directions, out=kernel)
-        kernel += self._squares
-        kernel += length
-        np.maximum(kernel, 0.0, out=kernel)
-        nearest = int(kernel.argmin())
+        np.dot(self._to_log_kernel, directions, out=kernel)
+        kernel += self._of_landmarks
+        kernel += self._minus_gamma * length
+        nearest = int(kernel.argmax())
+        np.minimum(kernel, 0.0, out=kernel)
+        np.exp(kernel, out=kernel)
         apart = directions - self._landmarks[nearest]
         apart *= apart
         dropped = max(float(centred.dot(centred)) - length, 0.0)
         distance = sqrt(float(self._metric.dot(apart)) + self._of_dropped * dropped)
-        kernel *= self._minus_gamma
-        np.exp(kernel, out=kernel)
         np.subtract(lexical, self._lexical_mean, out=standard)
         standard /= self._lexical_sd
         np.maximum(standard, -CLIP, out=standard)
         np.minimum(standard, CLIP, out=standard)
-        np.dot(self._to_units, scratch[: self._z], out=units)
-        units += self._unit_offset
+        np.dot(self._to_units, scratch[:z_end], out=units)
         np.maximum(units, 0.0, out=units)
-        if len(self._head_offset):
-            heads = scratch[self._kernel_end :]
-            np.dot(self._to_heads, scratch[: self._units_end], out=heads)
-            heads += self._head_offset
+        if end > kernel_end:
+            heads = scratch[kernel_end:]
+            np.dot(self._to_heads, scratch[:units_end], out=heads)
             to_chances(heads, n_topics=self._n_topics)
         return scratch[self._k :], distance, nearest
+
+
+def _rows(of_z: Reals, added: Reals, *of_rest: Reals) -> Reals:
+    """Weights in the scratch's order, each part (its length, n) and ``added`` (n,) at the 1, shape (n, d)."""
+    return np.ascontiguousarray(np.concatenate([of_z, added[None, :], *of_rest]).T)
 
 
 class OneQuery:
@@ -110,13 +112,18 @@ class OneQuery:
         of_quality, centre, means = quality
         self._glance, self._n_base, self._m = Glance(basis), len(means), tokens.n_arms
         evidence = np.concatenate([mass, np.zeros(basis.n_outputs - basis.n_landmarks)])[:, None]
-        self._weights = self._glance.weights(np.hstack([of_quality, tokens.weights, evidence]))
         shifts = (means - centre @ of_quality, -(tokens.centre @ tokens.weights), np.ones(1))
-        self._shift = np.concatenate(shifts)  # the 1 makes the evidence the divisor of a variance
+        # The last 1 makes the evidence the divisor of a variance.
+        of_features, shift = np.hstack([of_quality, tokens.weights, evidence]), np.concatenate(shifts)
+        self._weights = self._glance.weights(of_features, shift)
         self._roster = model if isinstance(model, Roster) else None
         self._bounds = None if guard is None else tuple(float(bound) for bound in guard.bounds)
-        self._tokens, self._means = tokens, levels.means
-        self._known, self._unknown = levels.residual_sd**2, levels.spread_sd**2
+        with np.errstate(divide="ignore"):  # a smear of 0 is an amount of 0
+            log_smear = np.log(tokens.smear)
+        self._log_level, self._log_most = tokens.means + log_smear, tokens.log_max + log_smear
+        self._first_token_s, self._s_per_token = np.ascontiguousarray(tokens.latency.T)
+        self._known_variance = levels.residual_sd**2
+        self._strange = np.concatenate([levels.means, levels.spread_sd**2])
         self._take(cells, posterior)
 
     def with_posterior(self, cells: NDArray[np.int32], posterior: Posterior) -> Self:
@@ -127,38 +134,40 @@ class OneQuery:
 
     def _take(self, cells: NDArray[np.int32], posterior: Posterior) -> None:
         self._cells = cells.tolist()
-        self._offset_mean = np.ascontiguousarray(posterior.mean)  # (n_cells, m)
-        self._offset_variance = np.ascontiguousarray(posterior.variance)
+        self._offset = np.hstack([posterior.mean, posterior.variance])  # (n_cells, 2m)
 
     def expect(self, embedding: Floats, lexical: Floats) -> Expectations:
         """Of ``embedding`` (dim,) and ``lexical`` (n_features,); n = 1."""
         features, distance, nearest = self._glance(embedding, lexical)
         kept, far = self._trust(distance)
-        found = np.dot(self._weights, features)
-        found += self._shift
-        m, cell = self._m, self._cells[nearest]
-        quality = self._quality(found[: self._n_base])
-        quality -= self._means
-        quality *= kept
-        quality += self._means
-        quality += self._offset_mean[cell]
-        variance = self._known * (kept / float(found[-1]))
-        variance += self._unknown * (1.0 - kept)
-        variance += self._offset_variance[cell]
-        amounts = found[self._n_base : -1]
-        amounts *= kept
-        amounts += self._tokens.means
-        np.minimum(amounts, self._tokens.log_max, out=amounts)
+        found = np.dot(self._weights, features)[None, :]
+        m, n_base, cell = self._m, self._n_base, self._cells[nearest]
+        # Quality and its variance side by side: what is known of the query, of its cell, and of any query.
+        level = np.empty((1, 2 * m))
+        quality, variance = level[:, :m], level[:, m:]
+        self._quality(found[:, :n_base], out=quality)
+        np.divide(self._known_variance, found[0, -1], out=variance)
+        if kept < 1.0:
+            level *= kept
+            level += self._strange * (1.0 - kept)
+        level += self._offset[cell]
+        _clip(quality)
+        np.sqrt(variance, out=variance)
+        amounts = found[:, n_base:-1]
+        if kept < 1.0:
+            amounts *= kept
+        amounts += self._log_level
+        np.minimum(amounts, self._log_most, out=amounts)
         np.exp(amounts, out=amounts)
-        amounts *= self._tokens.smear
-        output_tokens = amounts[:m]
-        latency = self._tokens.latency
+        output_tokens = amounts[:, :m]
+        seconds = output_tokens * self._s_per_token
+        seconds += self._first_token_s
         return Expectations(
-            quality=_clipped(quality)[None, :],
-            quality_sd=np.sqrt(variance)[None, :],
-            output_tokens=output_tokens[None, :],
-            usd=amounts[None, m:],
-            seconds=(latency[:, 0] + output_tokens * latency[:, 1])[None, :],
+            quality=quality,
+            quality_sd=variance,
+            output_tokens=output_tokens,
+            usd=amounts[:, m:],
+            seconds=seconds,
             familiarity=np.array([kept]),
             far=np.array([far]),
             cells=np.array([cell]),
@@ -172,13 +181,12 @@ class OneQuery:
         beyond = max(distance - near, 0.0) / max(fade - near, 1e-9)
         return exp(-beyond * beyond), distance > far
 
-    def _quality(self, trained: Reals) -> Reals:
-        """The distilled model's own, of the present arms; free to be changed in place."""
-        quality = _clipped(trained)
-        return quality if self._roster is None else self._roster.enrol(quality[None, :])[0]
+    def _quality(self, trained: Reals, *, out: Reals) -> None:
+        """The distilled model's own, of the present arms; ``trained`` (1, n_base) is free to be changed in place."""
+        _clip(trained)
+        out[:] = trained if self._roster is None else self._roster.enrol(trained)
 
 
-def _clipped(values: Reals) -> Reals:
+def _clip(values: Reals) -> None:
     np.maximum(values, 0.0, out=values)
     np.minimum(values, 1.0, out=values)
-    return values

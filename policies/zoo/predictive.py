@@ -233,16 +233,18 @@ class PredictivePolicy:
             return self._keeper.score(predictions, arms, trade_off)
         dist = most_useful(predictions, trade_off)
         action = int(dist.argmax())
+        # Numbers of Python's: numpy's take thrice as long to be written.
+        quality, quality_sd = predictions.quality.item(action), predictions.quality_sd.item(action)
         reason = (
-            f"{arms[action].name} has the highest utility: quality {predictions.quality[action]:.2f} "
-            f"± {predictions.quality_sd[action]:.2f} for {predictions.usd[action]:.6f} USD"
+            f"{arms[action].name} has the highest utility: quality {quality:.2f} "
+            f"± {quality_sd:.2f} for {predictions.usd.item(action):.6f} USD"
         )
         return Scores(dist, predictions, f"{reason}; unlike the training queries" if predictions.far else reason)
 
     def _predictions(self, choice: Choice, expected: Expectations, context: Context) -> Predictions:
-        columns, unknown = choice.columns, choice.strangers
-        quality, quality_sd = expected.quality[0, columns], expected.quality_sd[0, columns]
-        tokens = expected.output_tokens[0, columns]
+        unknown = choice.strangers
+        quality, quality_sd = choice.of_one(expected.quality), choice.of_one(expected.quality_sd)
+        tokens = choice.of_one(expected.output_tokens)
         if unknown is not None:
             strangers = [arm for arm, strange in zip(choice.arms, unknown, strict=True) if strange]
             quality[unknown], quality_sd[unknown] = self.quality_of_strangers(expected, context, strangers)
@@ -250,7 +252,7 @@ class PredictivePolicy:
         tokens = bounded_by_client(tokens, context)
         usd = context.prompt_tokens * choice.usd_per_prompt_token + tokens * choice.usd_per_output_token
         if choice.unpriced is not None:
-            billed = expected.usd[0, columns]
+            billed = choice.of_one(expected.usd)
             if unknown is not None:
                 billed[unknown] = np.nan
             usd = np.where(choice.unpriced, billed, usd)
