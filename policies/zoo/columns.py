@@ -42,7 +42,8 @@ class Choice:
 
     def of_one(self, values: Reals) -> Reals:
         """The arms' columns of ``values`` (1, m), shape (n_arms,); a view of them where the arms are ``whole``."""
-        return values[0] if self.whole else values[0, self.columns]
+        picked: Reals = values[0] if self.whole else values[0, self.columns]
+        return picked
 
 
 class Columns:
