@@ -26,6 +26,7 @@ from training.contender import Contender, hears_rewordings
 from training.contenders.registry import made_together, names_of
 from training.embeddings import embed_prompts
 from training.rewordings import Embed
+from training.threads import one_thread
 
 Progress = Callable[[str, int, int], None]
 
@@ -161,10 +162,8 @@ class Desk:
         Raises:
             BenchmarkError: A forecast is unusable, or one to be measured is gone.
         """
-        from threadpoolctl import threadpool_limits
-
         # On some machines products of several threads round otherwise: a run must say the same in any processes.
-        with threadpool_limits(limits=1):
+        with one_thread():
             if isinstance(job, Measure):
                 return self._measure(job.pool)
             self._fit(job)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from training.encoder.bags import Bags, Floats, Integers, unit
 from training.encoder.fit_static import Progress, checked_target, pooled, seen_only, teacher_loss
-from training.encoder.threads import one_thread
 from training.encoder.weights import EncoderFitError, StaticWeights
 from training.linear import folds_of, ridge_path
+from training.threads import one_thread
 
 Reals = NDArray[np.float64]
 WHAT = "fine-tuning on outcomes"
@@ -65,7 +65,7 @@ class OutcomeFit:
     aside_losses: tuple[float, ...]
 
 
-@one_thread()
+@one_thread("torch")
 def fit_on_outcomes(
     bags: Bags,
     teacher: Floats,
@@ -165,7 +165,7 @@ class _Tuner:
             return float(self.cross_entropy(given, torch.from_numpy(aside)))
 
 
-@one_thread()
+@one_thread("torch")
 def blended_teacher(teacher: Floats, features: Floats, scores: Reals, *, weight: float = 0.7, seed: int = 0) -> Floats:
     """A target for ``fit_static``: the teacher's embeddings beside out-of-fold predictions of quality, (n, dim + m).
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from training.encoder.bags import Bags, Floats, Integers, unit
-from training.encoder.threads import one_thread
 from training.encoder.weights import EncoderFitError, StaticWeights
+from training.threads import one_thread
 
 Progress = Callable[[str, int, int], None]
 WHAT = "fitting the encoder"
@@ -66,7 +66,7 @@ class StaticFit:
     losses: tuple[float, ...]
 
 
-@one_thread()
+@one_thread("torch")
 def fit_static(
     bags: Bags,
     teacher: Floats,

@@ -21,8 +21,8 @@ from training.encoder.finetune_minilm import FinetuneSettings, finetune
 from training.encoder.fit_outcomes import OutcomeSettings, blended_teacher, fit_on_outcomes
 from training.encoder.fit_static import StaticSettings, fit_static
 from training.encoder.heard import heard_bags
-from training.encoder.threads import one_thread
 from training.encoder.weights import distilled
+from training.threads import one_thread
 
 Reals = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -46,8 +46,8 @@ ONE_FOLD = {
     FINETUNED: f"one fold and at most {FINETUNE_PROMPTS:,} of its training prompts: "
     "fine-tuning costs about 0.1 s of a core per prompt"
 }
-_FITTING = ("bags", "weights", "threads", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
-_REWORDING = ("rewordings", "phrases", "perturb", "paraphrase")
+_FITTING = ("bags", "weights", "heard", "fit_static", "fit_outcomes", "finetune_minilm", "study_encoders")
+_AROUND = ("rewordings", "phrases", "perturb", "paraphrase", "threads")  # of training
 _READING = ("wording", "encoders/bounds", "encoders/spelling", "encoders/words")  # of policies: what becomes a token
 
 
@@ -93,7 +93,7 @@ def code_of_fitting() -> tuple[Path, ...]:
     policies = Path(wording.__file__).parent
     return (
         *(here / f"{name}.py" for name in _FITTING),
-        *(here.with_name(f"{name}.py") for name in _REWORDING),
+        *(here.with_name(f"{name}.py") for name in _AROUND),
         *(policies / f"{name}.py" for name in _READING),
     )
 
@@ -170,7 +170,7 @@ def teacher_of(prompts: Sequence[str], teacher: Encoder | None, *, progress: Pro
     return embed_prompts(teacher or load_encoder(REFERENCE), prompts, progress=tell)
 
 
-@one_thread()
+@one_thread("torch")
 def _fit_static(
     name: str, fold: FoldData, place: Path, taught: tuple[str, Floats], progress: Progress
 ) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from training.encoder.fit_outcomes import OutcomeSettings, Reals, fit_on_outcome
 from training.encoder.fit_static import StaticSettings, checked_target, first_map, fit_static, mean_cosine
 from training.encoder.heard import heard_bags, unheard
 from training.encoder.prompts import read_prompts
-from training.encoder.threads import one_thread
 from training.encoder.weights import EncoderFitError, StaticWeights, distilled
+from training.threads import one_thread
 
 Progress = Callable[[str, int, int], None]
 _ASIDE = 0.1
@@ -138,7 +138,7 @@ def _matrix(file: Path, n_prompts: int) -> Floats:
     return np.asarray(matrix, np.float32)
 
 
-@one_thread()
+@one_thread("torch")
 def held_out_cosines(
     prompts: Sequence[str], teacher: Floats, start: StaticWeights, settings: StaticSettings, *, progress: Progress
 ) -> dict[str, float]:
@@ -167,7 +167,7 @@ def held_out_cosines(
     }
 
 
-@one_thread()
+@one_thread("torch")
 def mapped_start(bags: Bags, teacher: Floats, start: StaticWeights) -> StaticWeights:
     """The start with the linear map that fits the teacher best and its token vectors as they are."""
     return replace(start, map_to_dim=first_map(bags, checked_target(bags, teacher), start))

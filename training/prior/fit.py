@@ -14,6 +14,7 @@ from training.prior.members import members_for
 from training.prior.spending import SpendingTeacher, fit_spending
 from training.prior.student_basis import DistilSettings
 from training.prior.teacher import Progress, Teacher, fit_teacher
+from training.threads import one_thread
 from training.zoo.task import FitTask
 
 
@@ -71,9 +72,7 @@ def fit_default(
     Labels of the training queries, where there are any, tell the teacher what topics there are; what serves reads none.
     Linear algebra runs on one thread: its sums then round the same on every machine, and small products are quicker.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1):
+    with one_thread():
         return _fit(task, seconds, settings or DistilSettings(), members or members_for(task), progress)
 
 

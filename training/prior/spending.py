@@ -16,6 +16,7 @@ from training.landmarks import fit_map, whitener
 from training.linear import ridge_path
 from training.prior.contrasts import shrunk_slope
 from training.prior.folds import content_folds
+from training.threads import one_thread
 from training.zoo.basis import fit_basis
 
 N_TREES = 90
@@ -58,6 +59,7 @@ class SpendingTeacher:
         return _believed(self.fitted.shares(inputs), self.means, self.kept)
 
 
+@one_thread("lightgbm")
 def fit_spending(inputs: Inputs, amounts: Reals, *, n_folds: int = 3, seed: int = 0) -> SpendingTeacher:
     """Cross-fit on ``amounts`` (n, m), all positive: output tokens, or recorded USD."""
     means = amounts.mean(axis=0)

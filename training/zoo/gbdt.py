@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from policies.zoo.gbdt import ALL_ARMS, Forest, GbdtModel
 from policies.zoo.sigmoid import log_odds, sigmoid
 from training.inputs import Reals
+from training.threads import one_thread
 from training.zoo.basis import fit_basis
 from training.zoo.logistic import row_entropy
 from training.zoo.task import FitTask, Learned, folds_of
@@ -44,6 +45,7 @@ _PARAMETERS: dict[str, Any] = {
 }
 
 
+@one_thread("lightgbm")
 def fit(task: FitTask) -> Learned:
     """Choose the numbers of trees on a held-out quarter, then fit as many on everything."""
     basis = fit_basis(task.inputs, n_dims=N_DIMS)

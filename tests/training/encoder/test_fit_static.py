@@ -10,7 +10,6 @@ pytest.importorskip("torch", reason="fitting encoders needs torch: pip install '
 from policies.encoders.load import load_encoder
 from training.encoder.bags import Bags, unit
 from training.encoder.fit_static import StaticSettings, fit_static, mean_cosine
-from training.encoder.threads import one_thread
 from training.encoder.train_encoder import mapped_start
 from training.encoder.weights import EncoderFitError, StaticWeights
 
@@ -137,18 +136,3 @@ def test_the_threads_of_blas_change_no_byte() -> None:
             assert all(pool["num_threads"] == limit for pool in threadpool_info() if pool["user_api"] == "blas")
         made.append((weights.map_to_dim.tobytes(), weights.vectors.tobytes()))
     assert made[0] == made[1]
-
-
-def test_one_thread_binds_blas_and_gives_back_what_there_was() -> None:
-    def threads() -> set[int]:
-        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
-
-    if not threads():
-        pytest.skip("numpy was built with a BLAS that threadpoolctl cannot bind")
-    with threadpool_limits(limits=2):
-        with one_thread():
-            assert threads() == {1}
-        assert threads() == {2}
-        with pytest.raises(ZeroDivisionError), one_thread():
-            _ = 1 / 0
-        assert threads() == {2}
