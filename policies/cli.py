@@ -28,7 +28,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "evaluate": ("training.commands.evaluate:command", "What another policy would have earned on the gateway's log"),
     "benchmark": ("training.commands.benchmark:command", "Compare policies on recorded outcomes, with intervals"),
     "report": ("training.commands.report:command", "Render a stored benchmark result as a page with pictures"),
-    "floors": ("training.commands.floors:command", "Check an artifact's quality floors on other outcomes"),
+    "floors": (
+        "training.commands.floors:command",
+        "Check an artifact's quality floors on other outcomes, or watch them",
+    ),
     "collect": ("training.commands.collect:command", "Run every arm on your own prompts under a USD cap, and grade"),
 }
 

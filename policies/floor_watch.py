@@ -2,18 +2,21 @@
 
 A promise holds for traffic like that of its calibration. Here a gambler bets against it: on each sampled pair, that the
 policy's score is below floor × the reference arm's. While the floor holds, his capital cannot be expected to grow, so
-in a window of pairs it ever reaches 1/α with a probability of at most α (Ville). He bets to reach that goal by the
-window's end, as ``training.floors.betting`` does, and begins anew with the next: a bound on false alarms for all time
-would have to distrust every late change, and heard half as many real shifts within 500 pairs.
+in a window of pairs it ever reaches 1/α with a probability of at most α (Ville). He bets to reach a little more than
+that by the window's end, as ``training.floors.betting`` does, and begins anew with the next: a bound on false alarms
+for all time would have to distrust every late change, and heard half as many real shifts within 500 pairs.
 
-Left out: which pairs to sample (at random, of the traffic served under the floor) and what to do on alarm (serve the
-reference arm, set rows of the new traffic aside, train again).
+Left out: which pairs to sample (at random, of the traffic served under the floor; ``gearshift floors watch`` does) and
+what to do on alarm (serve the reference arm, set rows of the new traffic aside, train again).
 """
 
 from dataclasses import dataclass, replace
 from math import exp, pi, sqrt
 from statistics import NormalDist
 
+# The bets approach what they aim at ever more slowly and reach it at the window's end: who aimed at 1/α itself would
+# hear a total break only after a hundred pairs.
+_AIM = 1.2
 _MOST_RISKED = 0.9  # of the capital, in the worst case of one pair: the policy is right alone
 _PRIOR_VARIANCE, _PRIOR_PAIRS = 0.05, 10.0  # of a difference, before any was seen
 _NORMAL, _LEAST = NormalDist(), 1e-12
@@ -65,9 +68,9 @@ class FloorWatch:
 
     def _bet(self) -> float:
         """Share of the capital that goes if the policy is right alone; nothing once the goal is reached."""
-        share = self.false_alarm * self.capital
-        if share >= 1.0:
+        if self.false_alarm * self.capital >= 1.0:
             return 0.0
+        share = self.false_alarm * self.capital / _AIM
         n = self.n_pairs + _PRIOR_PAIRS
         variance = max((self.squares + _PRIOR_VARIANCE * _PRIOR_PAIRS) / n - (self.total / n) ** 2, 1e-6)
         at = _NORMAL.inv_cdf(share)

@@ -45,6 +45,13 @@ def test_a_shift_in_the_middle_of_a_window_is_heard_by_the_end_of_the_next() -> 
     assert watched(FloorWatch(FLOOR), np.vstack([calm, shifted]))[-1].alarmed
 
 
+def test_a_total_break_is_heard_at_once_and_not_at_the_end_of_the_window() -> None:
+    rng = np.random.default_rng(3)
+    calm, broken = pairs(100, right=0.75, reference=0.7, rng=rng), pairs(100, right=0.0, reference=0.7, rng=rng)
+    alarms = [watch.alarmed for watch in watched(FloorWatch(FLOOR), np.vstack([calm, broken]))]
+    assert 100 < alarms.index(True) < 180
+
+
 def test_an_alarm_is_not_taken_back_and_the_earlier_watch_is_unchanged() -> None:
     before = FloorWatch(FLOOR, window=100)
     alarmed = watched(before, np.tile([0.0, 1.0], (60, 1)))[-1]

@@ -58,7 +58,7 @@ def load_tasks(file: Path, *, check: str | None, judge: str | None, conditions: 
         if not line.strip():
             continue
         where = f"{file}: line {number}"
-        task = _task(_object(line, where=where), check=check, judge=judge, conditions=conditions, where=where)
+        task = task_of(_object(line, where=where), check=check, judge=judge, conditions=conditions, where=where)
         if task.query_id in tasks:
             raise CollectError(f"{where}: field id: {task.query_id!r} stands in an earlier line too; ids must differ")
         tasks[task.query_id] = task
@@ -80,9 +80,14 @@ def _object(line: bytes, *, where: str) -> dict[str, Any]:
     return value
 
 
-def _task(
+def task_of(
     line: dict[str, Any], *, check: str | None, judge: str | None, conditions: Mapping[str, object], where: str
 ) -> Task:
+    """One line as a task; ``where`` begins every message.
+
+    Raises:
+        CollectError: A field cannot be used.
+    """
     messages = _messages(line, where=where)
     name = _text(line, "check", where=where) or check
     if not name:

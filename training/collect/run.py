@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Plan:
         max_usd: Cap over everything this folder ever cost; infinite for none.
         max_tokens: Bound of each answer.
         temperature: Sent along where given.
+        only: Of these prompts, by id, only these of the arms; of any other all.
     """
 
     tasks: Sequence[Task]
@@ -42,6 +43,7 @@ class Plan:
     max_tokens: int = 4096
     temperature: float | None = None
     keep_answers: bool = False
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class _Run:
     ) -> None:
         self.ending = Ending(arms=arms, notes=_notes(plan.judge, arms))
         self._plan, self._journal, self._tell = plan, journal, tell
-        cells = [(task, arm) for task in plan.tasks for arm in arms]
+        cells = [(task, arm) for task in plan.tasks for arm in plan.only.get(task.query_id, arms)]
         self._todo = [(task, arm) for task, arm in cells if not past.answered((task.query_id, arm))]
         self._of, self._done = len(cells), len(cells) - len(self._todo)
         self._calls = PaidCalls(gateway, journal, past=past, max_usd=plan.max_usd)

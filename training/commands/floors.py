@@ -1,19 +1,21 @@
-"""``gearshift floors``: what became of an artifact's promised quality floors on other outcomes."""
+"""``gearshift floors``: what became of an artifact's promised quality floors, on other outcomes and on the traffic."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from training.commands.floors_watch import watch
 from training.commands.train_zoo import DATA_HELP, PRICES_HELP, names_of
 
 command = typer.Typer(help="Check an artifact's quality floors on other outcomes.", add_completion=False)
 
 
-@command.command()
+@command.callback(invoke_without_command=True)
 def floors(
-    data: Annotated[Path, typer.Option(help=DATA_HELP)],
-    artifact: Annotated[Path, typer.Option(help="Folder written by `gearshift train`.")],
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option(help=f"{DATA_HELP} Required.")] = None,
+    artifact: Annotated[Path | None, typer.Option(help="Folder written by `gearshift train`. Required.")] = None,
     pools: Annotated[Path | None, typer.Option(help="JSON file that names pools of arms with prices.")] = None,
     pool: Annotated[str | None, typer.Option(help="Pool of the data.")] = None,
     arms: Annotated[str | None, typer.Option(help="Arms of the records, by comma; all if not given.")] = None,
@@ -24,7 +26,17 @@ def floors(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the intervals.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Serve every floor over the outcomes as the gateway would: realised difference, saving and verdict."""
+    """Serve every floor over the outcomes as the gateway would: realised difference, saving and verdict.
+
+    With `watch`: compare sampled traffic with the reference arm, and alarm where a floor is no longer kept.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    for name, given in (("--data", data), ("--artifact", artifact)):
+        if given is None:
+            raise typer.BadParameter("missing", param_hint=name)
+    assert data is not None
+    assert artifact is not None
     from policies.encoders.base import EncoderError
     from policies.errors import PolicyError
     from policies.pools import PoolError
@@ -57,6 +69,9 @@ def floors(
         return
     for line in lines_of(result):
         typer.echo(line)
+
+
+command.command()(watch)
 
 
 def lines_of(result: dict[str, Any]) -> list[str]:

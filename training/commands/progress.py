@@ -17,6 +17,6 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         def tell(what: str, done: int, of: int) -> None:
             bar = bars.setdefault(what, progress.add_task(what, total=of, rate="")) if what not in bars else bars[what]
             speed = progress.tasks[bar].finished_speed or progress.tasks[bar].speed
-            progress.update(bar, completed=done, rate=f"{speed:.0f}/s" if speed else "")
+            progress.update(bar, completed=done, total=of, rate=f"{speed:.0f}/s" if speed else "")
 
         yield tell

@@ -29,6 +29,11 @@ async def test_every_arm_answers_every_prompt_once(collector: Any, fake: Any) ->
     assert past.spent_usd == pytest.approx(fake.billed_usd, abs=1e-8)
 
 
+async def test_a_prompt_may_be_for_some_of_the_arms_only(collector: Any, fake: Any) -> None:
+    ending = await collector.run(collector.prompts(3), arms=(CHEAP, DEAR), only={"q1": (DEAR,), "q2": ()})
+    assert (ending.stopped, set(collector.past().cells)) == ("", {("q0", CHEAP), ("q0", DEAR), ("q1", DEAR)})
+
+
 async def test_a_second_run_asks_nothing(collector: Any, fake: Any) -> None:
     await collector.run(collector.prompts(4))
     before = len(fake.bodies)
