@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands
+from router.store.ledger import charged
 from router.store.spool import Spool, SpoolTaken, adopt
 
 BATCH = 64
@@ -21,7 +23,8 @@ def _start_fields(start: Start, owner: str) -> list[bytes]:
 def _end_fields(end: End) -> list[bytes]:
     texts = (end.request_id, end.organisation, end.decision_id, end.tenant, end.session)
     tool_calls = [call_id.encode() for call_id in end.tool_calls]
-    return [b"settle", *(text.encode() for text in texts), end.row, end.session_value, *tool_calls]
+    settle = [b"settle", *(text.encode() for text in texts), end.row, end.session_value, *tool_calls]
+    return [b"charge", charged(end.nano_usd).encode(), *settle] if end.reserved else settle
 
 
 def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
@@ -32,7 +35,10 @@ def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
 
 
 def read_end(fields: Sequence[bytes]) -> End:
-    """The spooled settle."""
+    """The spooled settle, behind its ``charge`` where money was reserved."""
+    if fields[0] == b"charge":
+        cost = int(fields[1]) if fields[1] else None
+        return replace(read_end(fields[2:]), reserved=True, nano_usd=cost)
     request_id, organisation, decision_id, tenant, session = (field.decode() for field in fields[1:6])
     return End(
         request_id=request_id, organisation=organisation, row=fields[6], decision_id=decision_id, tenant=tenant,
@@ -127,7 +133,7 @@ class Backlog:
         return replies
 
     def _pack(self, fields: Sequence[bytes]) -> bytes:
-        if fields[0] == b"settle":
+        if fields[0] in (b"settle", b"charge"):
             return self._commands.settle(read_end(fields))
         start, owner = read_start(fields)
         # No high water: the request was answered, its row must go in.

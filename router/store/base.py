@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from router.store.ledger import Hold
+
 
 class StoreUnavailable(Exception):
     """The store did not answer in time or refused the call (full, wrong version); assume nothing to be written."""
@@ -21,6 +23,7 @@ class Start:
         stub: JSON with what the terminal row needs if this process dies (ids, tenant, arm).
         row: JSON of a ``policies.records.DecisionRow``.
         embedding: Raw float16 bytes, empty for none.
+        hold: What the request reserves of its tenant's budgets; None for a tenant without.
     """
 
     request_id: str
@@ -28,6 +31,7 @@ class Start:
     stub: bytes
     row: bytes
     embedding: bytes
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class End:
         row: JSON of a ``policies.records.OutcomeRow``.
         session: Session key (empty: none), with ``session_value`` kept for a day of idleness.
         tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
+        reserved: The request may hold a reservation, which ends here.
+        nano_usd: What is charged in its place; None: unknown, so all that was reserved is charged.
     """
 
     request_id: str
@@ -48,11 +54,18 @@ class End:
     session: str = ""
     session_value: bytes = b""
     tool_calls: Sequence[str] = ()
+    reserved: bool = False
+    nano_usd: int | None = None
 
 
 class Store(Protocol):
     async def begin(self, start: Start) -> None:
-        """Raises StoreFull or StoreUnavailable; then nothing is written, or the lease ends ``unknown_after_crash``."""
+        """Open a request.
+
+        Raises:
+            BudgetRefused: A window has no room for the bound; nothing is written.
+            StoreFull, StoreUnavailable: Nothing is written, or the lease ends ``unknown_after_crash``.
+        """
         ...
 
     async def settle(self, end: End) -> bool:

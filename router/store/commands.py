@@ -6,6 +6,7 @@ import hiredis
 
 from router.store.base import End, Start
 from router.store.keys import EPOCH_KEY, OWNERS_KEY, Functions, log_key, scope_of
+from router.store.ledger import charged, held
 
 
 def pack(*parts: str | bytes | int) -> bytes:
@@ -22,26 +23,29 @@ class Commands:
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
 
-    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int) -> bytes:
+    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: int | None = None) -> bytes:
+        """`at`: POSIX seconds in place of the store's clock, for tests of windows."""
         scope = scope_of(start.organisation)
+        reserved = held(start.hold, at=at) if start.hold is not None else ()
         return pack(
             "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water, start.stub,
-            start.row, start.embedding,
+            start.row, start.embedding, *reserved,
         )  # fmt: skip
 
     def settle(self, end: End) -> bytes:
         scope = scope_of(end.organisation)
         return pack(
             "FCALL", self._settle, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
-            end.session, end.session_value, *end.tool_calls,
+            end.session, end.session_value, charged(end.nano_usd) if end.reserved else "-", *end.tool_calls,
         )  # fmt: skip
 
     def feedback(self, organisation: str, *, key: str, feedback_id: str, row: bytes, high_water: int) -> bytes:
         scope = scope_of(organisation)
         return pack("FCALL", self._feedback, 1, scope.log, scope.scope, key, feedback_id, row, high_water)
 
-    def stale(self, shard: int, *, before_epoch: int, dead: Sequence[str]) -> bytes:
-        return pack("FCALL", self._stale, 1, log_key(shard), before_epoch, *dead)
+    def stale(self, shard: int, *, before_epoch: int, dead: Sequence[str], at: int | None = None) -> bytes:
+        now = "" if at is None else at
+        return pack("FCALL", self._stale, 1, log_key(shard), before_epoch, now, *dead)
 
     def beat(self, name: str, *, epoch: int, ttl_s: int) -> bytes:
         return pack("FCALL", self._beat, 2, OWNERS_KEY, EPOCH_KEY, name, epoch, ttl_s)

@@ -1,6 +1,7 @@
 #!lua name=@LIBRARY@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
--- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone.
+-- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
+-- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 1
@@ -28,7 +29,10 @@ local function full(stream, high_water)
   return limit > 0 and redis.call('XLEN', stream) >= limit
 end
 
--- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding -> 1 opened, 0 known already, -1 full
+-- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
+-- -> 1 opened, 0 known already, -1 full.
+-- With a budget also: bound in nano-USD, '1' to reserve it even where it does not fit, time ('': the server's), then
+-- account, per, limit of each window -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -37,13 +41,22 @@ local function begin(keys, args)
   if full(keys[1], args[5]) then
     return -1
   end
-  local expires = string.format('%d', now_s() + tonumber(args[4]))
+  local now = tonumber(args[11] or '') or now_s()
+  if args[9] then
+    local windows, refusals = room(base(keys), scope, args, 12, tonumber(args[9]), now)
+    if #refusals > 0 and args[10] ~= '1' then
+      return { -2, unpack(refusals) }
+    end
+    hold_money(base(keys), id, args[9], windows)
+  end
+  local expires = string.format('%d', now + tonumber(args[4]))
   redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6])
   append(keys[1], 'd', args[7], args[8])
   return 1
 end
 
--- settle: request id, scope, row, decision id, tenant, session, session value, tool call ids…
+-- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…
+-- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
   local id, scope = args[1], args[2]
@@ -53,10 +66,13 @@ local function settle(keys, args)
   end
   local leased = redis.call('HDEL', base(keys) .. 'open', id)
   append(keys[1], 'o', args[3])
+  if args[8] ~= '-' then
+    charge(base(keys), id, args[8])
+  end
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end
-  for i = 8, #args do
+  for i = 9, #args do
     redis.call('SET', base(keys) .. 'tool:' .. scope .. args[i], args[7], 'EX', DAY_S)
   end
   return 2 - leased
@@ -77,10 +93,10 @@ local function feedback(keys, args)
   return args[3]
 end
 
--- stale: oldest epoch that lives, tags of dead owners… -> {request id, scope, stub} of every lease nobody will close
+-- stale: oldest epoch that lives, time ('': the server's), tags of dead owners… -> {request id, scope, stub} of every lease nobody will close
 local function stale(keys, args)
-  local dead, found, now = {}, {}, now_s()
-  for i = 2, #args do
+  local dead, found, now = {}, {}, tonumber(args[2]) or now_s()
+  for i = 3, #args do
     dead[args[i]] = true
   end
   local leases = redis.call('HGETALL', base(keys) .. 'open')

@@ -57,6 +57,10 @@ class Scope:
     def request(self, request_id: str) -> str:
         return f"{self.base}req:{self.scope}{request_id}"
 
+    def window(self, account: str, per: str, label: str) -> str:
+        """A budget's window; `account` as in `router.store.ledger.Window`."""
+        return f"{self.base}bud:{self.scope}{account}:{per}:{label}"
+
     def session(self, session: str) -> str:
         return f"{self.base}ses:{self.scope}{session}"
 
@@ -88,6 +92,8 @@ class Functions:
 
 def load_functions() -> Functions:
     """The library as shipped. Its name ends in a hash of its text, so gateways of two versions never share one."""
-    text = resources.files("router.store").joinpath("functions.lua").read_text(encoding="utf-8")
+    folder = resources.files("router.store")
+    first, rest = folder.joinpath("functions.lua").read_text(encoding="utf-8").split("\n", 1)
+    text = "\n".join((first, folder.joinpath("ledger.lua").read_text(encoding="utf-8") + rest))
     library = f"gearshift_{SCHEMA}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Functions(library=library, text=text.replace("@LIBRARY@", library))

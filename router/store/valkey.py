@@ -17,6 +17,7 @@ from router.store.base import End, Start, StoreFull, StoreUnavailable
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import OWNERS_KEY, SHARDS, load_functions, organisation_in, scope_of
+from router.store.ledger import BudgetRefused, read_refusals
 from router.store.link import Link
 from router.store.recovery import row_json, terminal_row
 
@@ -117,7 +118,9 @@ class ValkeyStore:
         await self._link.aclose()
 
     async def begin(self, start: Start) -> None:
-        options, serve = self._options, self._options.when_down == "serve"
+        options = self._options
+        # Money that nobody counts would be spent twice: without the store a budget allows nothing.
+        serve = options.when_down == "serve" and start.hold is None
         if serve and not self._link.is_up:
             self._backlog.begin(start, owner=self._tag)
             return
@@ -133,6 +136,8 @@ class ValkeyStore:
             return
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
+        if start.hold is not None and isinstance(reply, list):
+            raise BudgetRefused(read_refusals(reply, start.hold))
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
@@ -288,7 +293,7 @@ def _last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
     row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
-        tenant=row.tenant,
+        tenant=row.tenant, reserved=True,
     )  # fmt: skip
 
 

@@ -1,0 +1,105 @@
+"""Money in the store: what a request reserves of its budgets, and how the store says that there is not enough left.
+
+The rules are in `ledger.lua`, where each step happens whole or not at all; these are its arguments and replies. All
+amounts are integer nano-USD.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+Per = Literal["hour", "day", "month"]
+MAX_USD = 9_000_000  # of one window: 9e15 nano-USD stand just below 2^53, up to where Lua's numbers are exact
+MAX_NANO_USD = MAX_USD * 1_000_000_000
+
+_LABELS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+
+
+def tenant_account(tenant: str) -> str:
+    """Whose money it is, as keys say it; the length tells a name that holds a colon from what follows it."""
+    return f"t{len(tenant)}:{tenant}"
+
+
+ORGANISATION_ACCOUNT = "o"  # the organisation itself is in the scope of every key
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One budget: at most `limit` nano-USD in each UTC hour, day or month; `owner` is for people."""
+
+    account: str
+    per: Per
+    limit: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a request reserves before it is sent.
+
+    Attributes:
+        bound: The most it can cost.
+        soft: Reserve it even where a window has no room for it.
+    """
+
+    bound: int
+    windows: Sequence[Window]
+    soft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A window without room: `left` is neither spent nor reserved (below 0: overdrawn); it ends in `ends_in_s`."""
+
+    window: Window
+    left: int
+    ends_in_s: int
+
+
+class BudgetRefused(Exception):
+    """The bound does not fit; `refusals` has at least one window."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        super().__init__(f"no room in {len(refusals)} budget windows")
+        self.refusals = tuple(refusals)
+
+    @property
+    def left(self) -> int:
+        """What a bound may be at most to fit all these windows."""
+        return min(refusal.left for refusal in self.refusals)
+
+
+def label_of(per: Per, at: float) -> str:
+    """The name of the window that holds this moment, as `ledger.lua` writes it."""
+    return datetime.fromtimestamp(at, UTC).strftime(_LABELS[per])
+
+
+def ends_at(per: Per, at: float) -> int:
+    """POSIX seconds at which the window that holds this moment ends."""
+    now = datetime.fromtimestamp(at, UTC)
+    if per == "month":
+        first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        next_month = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+        return int(next_month.timestamp())
+    step = 3600 if per == "hour" else 86_400
+    return (int(at) // step + 1) * step
+
+
+def held(hold: Hold, *, at: int | None) -> list[str]:
+    """The arguments of `begin` that reserve."""
+    parts = [str(min(hold.bound, MAX_NANO_USD)), "1" if hold.soft else "", "" if at is None else str(at)]
+    for window in hold.windows:
+        parts += (window.account, window.per, str(window.limit))
+    return parts
+
+
+def charged(nano_usd: int | None) -> str:
+    """The cost as an argument of `settle`; empty for unknown. Cut beyond every limit, so that sums fit 64 bits."""
+    return "" if nano_usd is None else str(min(nano_usd, MAX_NANO_USD))
+
+
+def read_refusals(reply: Sequence[object], hold: Hold) -> list[Refusal]:
+    """The refusals in a reply of `begin`: -2, then index, left and seconds to the end of each window."""
+    numbers = [int(part) for part in reply[1:]]  # type: ignore[call-overload] # integers on the wire
+    return [Refusal(hold.windows[at], left, ends) for at, left, ends in zip(*[iter(numbers)] * 3, strict=True)]

@@ -1,0 +1,317 @@
+"""A ledger in plain Python beside the store's own, and a state machine that drives both: they agree to a nano-USD.
+
+`Bank` speaks to a real Valkey with the real function library. The model foretells every reply, so calls are sent many
+at a time and a step costs tens of microseconds. Time is given with every call.
+"""
+
+import socket
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import hiredis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from router.store.base import End, Start
+from router.store.commands import Commands, pack
+from router.store.keys import load_functions, scope_of, shard_of
+from router.store.ledger import ORGANISATION_ACCOUNT, Hold, Window, tenant_account
+
+BEGAN = int(datetime(2027, 1, 30, 22, 58, tzinfo=UTC).timestamp())  # the month's end is near; February is short
+LEASE_S = 600
+OWNERS = ("one:1", "two:2")
+# Tenant -> organisation, and the windows that bind it. The limits are small beside the bounds, so that many do not fit.
+TENANTS = {"a": "acme", "b": "acme", "c": "solo"}
+BUDGETS = {
+    "a": (Window(tenant_account("a"), "hour", 900, "a"), Window(tenant_account("a"), "day", 2_500, "a")),
+    "b": (Window(tenant_account("b"), "day", 1_500, "b"),),
+    "c": (Window(tenant_account("c"), "hour", 700, "c"), Window(tenant_account("c"), "month", 9_000, "c")),
+}
+OF_ORGANISATION = {"acme": (Window(ORGANISATION_ACCOUNT, "month", 12_000, "acme"),), "solo": ()}
+
+Key = tuple[str, str, str, str]  # organisation, account, per, label
+
+
+def windows_of(tenant: str) -> Sequence[Window]:
+    return BUDGETS[tenant] + OF_ORGANISATION[TENANTS[tenant]]
+
+
+def label(per: str, at: int) -> str:
+    """Written differently from the code under test: the calendar of the standard library."""
+    text = datetime.fromtimestamp(at, UTC).isoformat()
+    return text[: {"hour": 13, "day": 10, "month": 7}[per]]
+
+
+@dataclass
+class Open:
+    """A request that was accepted and has not ended."""
+
+    tenant: str
+    owner: str
+    bound: int
+    keys: list[Key]
+    expires: int
+
+
+@dataclass
+class Model:
+    """What the ledger must be."""
+
+    spent: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    reserved: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    open: dict[str, Open] = field(default_factory=dict)
+    closed: dict[str, str] = field(default_factory=dict)  # request -> tenant
+
+    def lacking(self, keys: Sequence[Key], windows: Sequence[Window], bound: int) -> list[tuple[int, int]]:
+        """(index, left) of each window without room."""
+        left = [window.limit - self.spent[key] - self.reserved[key] for key, window in zip(keys, windows, strict=True)]
+        return [(at, room) for at, room in enumerate(left) if bound > 0 and bound > room]
+
+    def reserve(self, request: str, opened: Open) -> None:
+        self.open[request] = opened
+        for key in opened.keys:
+            self.reserved[key] += opened.bound
+
+    def settle(self, request: str, cost: int | None) -> bool:
+        opened = self.open.pop(request, None)
+        if opened is None:
+            return False
+        self.closed[request] = opened.tenant
+        for key in opened.keys:
+            self.reserved[key] -= opened.bound
+            self.spent[key] += opened.bound if cost is None else cost
+        return True
+
+
+class Bank:
+    """The store's ledger, called the way the gateway calls it.
+
+    Attributes:
+        calls: Calls of the ledger's functions so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        functions = load_functions()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))
+        self._reader, self.commands, self.calls = hiredis.Reader(), Commands(functions), 0
+        self._told: list[tuple[bytes, Callable[[object], None]]] = []
+        self.ask(pack("FUNCTION", "LOAD", "REPLACE", functions.text))
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def ask(self, *commands: bytes) -> list[object]:
+        """Replies to commands sent together; an error is raised."""
+        self._socket.sendall(b"".join(commands))
+        replies: list[object] = []
+        while len(replies) < len(commands):
+            reply = self._reader.gets()
+            if reply is False:
+                self._reader.feed(self._socket.recv(65536))
+                continue
+            if isinstance(reply, hiredis.ReplyError):
+                raise reply
+            replies.append(reply)
+        return replies
+
+    def foretell(self, command: bytes, check: Callable[[object], None]) -> None:
+        """Send a command with the next `compare`, which hands its reply to `check`."""
+        self._told.append((command, check))
+
+    def compare(self) -> None:
+        told, self._told = self._told, []
+        for reply, (_, check) in zip(self.ask(*(command for command, _ in told)), told, strict=True):
+            check(reply)
+
+    def begin(self, request: str, tenant: str, owner: str, hold: Hold | None, at: int) -> bytes:
+        self.calls += 1
+        start = Start(request, TENANTS[tenant], stub=b"{}", row=b"{}", embedding=b"", hold=hold)
+        return self.commands.begin(start, owner=owner, lease_s=LEASE_S, high_water=0, at=at)
+
+    def settle(self, request: str, organisation: str, cost: int | None) -> bytes:
+        self.calls += 1
+        end = End(request, organisation, row=b"{}", decision_id="d", tenant="t", reserved=True, nano_usd=cost)
+        return self.commands.settle(end)
+
+    def stale(self, organisation: str, dead: Sequence[str], at: int) -> bytes:
+        self.calls += 1
+        return self.commands.stale(shard_of(organisation), before_epoch=0, dead=dead, at=at)
+
+
+def sums_command(key: Key) -> bytes:
+    organisation, account, per, named = key
+    return pack("HMGET", scope_of(organisation).window(account, per, named), "spent", "reserved")
+
+
+def sums_in(reply: object) -> tuple[int, int]:
+    """(spent, reserved) of a window."""
+    assert isinstance(reply, list)
+    spent, reserved = (int(value or 0) for value in reply)
+    return spent, reserved
+
+
+def is_reply(expected: object) -> Callable[[object], None]:
+    def check(reply: object) -> None:
+        assert reply == expected
+
+    return check
+
+
+def names_in(expected: set[str]) -> Callable[[object], None]:
+    """Of HKEYS, and of `stale`, whose entries begin with the request."""
+
+    def check(reply: object) -> None:
+        assert isinstance(reply, list)
+        assert {(each[0] if isinstance(each, list) else each).decode() for each in reply} == expected
+
+    return check
+
+
+def refuses(lacking: list[tuple[int, int]]) -> Callable[[object], None]:
+    def check(reply: object) -> None:
+        assert isinstance(reply, list)
+        assert reply[0] == -2
+        assert list(zip(reply[1::3], reply[2::3], strict=True)) == lacking
+        assert all(0 < ends_in <= 31 * 86_400 for ends_in in reply[3::3])
+
+    return check
+
+
+class Ledgers(RuleBasedStateMachine):
+    """Random requests of three tenants through two gateways that crash, on a clock that jumps.
+
+    A subclass sets `path`, the store's socket, and `took`, to which each example adds its number of calls.
+    """
+
+    path: Path
+    took: list[int]
+
+    @initialize()
+    def opened(self) -> None:
+        self.bank, self.model, self.now, self.price, self.n = Bank(self.path), Model(), BEGAN, 1, 0
+        self.bank.ask(pack("FLUSHALL"))
+
+    def teardown(self) -> None:
+        if hasattr(self, "bank"):
+            self.took.append(self.bank.calls)
+            self.bank.close()
+
+    @rule(steps=st.binary(min_size=60, max_size=300))
+    def requests(self, steps: bytes) -> None:
+        """Three bytes a step: what, how much, which."""
+        for what, amount, which in zip(*[iter(steps)] * 3, strict=False):
+            step = (self.reserve, self.reserve, self.settle, self.settle_again, self.begin_again)[what % 5]
+            step(what // 5, amount, which)
+        self.bank.compare()
+        self.whole()
+
+    def reserve(self, who: int, tokens: int, _: int) -> None:
+        self.n += 1
+        tenant, owner = sorted(TENANTS)[who % 3], OWNERS[who // 3 % 2]
+        request, bound, windows = f"r{self.n}", tokens * self.price, windows_of(tenant)
+        keys = [(TENANTS[tenant], each.account, each.per, label(each.per, self.now)) for each in windows]
+        lacking = self.model.lacking(keys, windows, bound)
+        begin = self.bank.begin(request, tenant, owner, Hold(bound, windows), self.now)
+        self.bank.foretell(begin, refuses(lacking) if lacking else is_reply(1))
+        if not lacking:
+            self.model.reserve(request, Open(tenant, owner, bound, keys, self.now + LEASE_S))
+        for key, window in zip(keys, windows, strict=True):
+            self.agree(key, at_most=window.limit if bound and not lacking else None)
+        self.agree_on_others(tenant)
+
+    def settle(self, _: int, share: int, which: int) -> None:
+        """By the price of now, which may have risen since the reservation: the cost can be above the bound."""
+        if not self.model.open:
+            return
+        request = list(self.model.open)[which % len(self.model.open)]
+        opened = self.model.open[request]
+        cost = None if share > 250 else opened.bound * share // 230 * self.price // 2
+        before = {key: self.model.spent[key] for key in opened.keys}
+        self.bank.foretell(self.bank.settle(request, TENANTS[opened.tenant], cost), is_reply(1))
+        self.model.settle(request, cost)
+        for key in opened.keys:
+            self.agree(key)
+            assert self.model.spent[key] >= before[key]
+        self.agree_on_others(opened.tenant)
+
+    def settle_again(self, _: int, cost: int, which: int) -> None:
+        if self.model.closed:
+            request = list(self.model.closed)[which % len(self.model.closed)]
+            organisation = TENANTS[self.model.closed[request]]
+            self.bank.foretell(self.bank.settle(request, organisation, cost or None), is_reply(0))
+
+    def begin_again(self, _: int, __: int, which: int) -> None:
+        """A gateway that does not know whether its call went through repeats it."""
+        if self.model.open:
+            request = list(self.model.open)[which % len(self.model.open)]
+            opened = self.model.open[request]
+            hold = Hold(opened.bound, windows_of(opened.tenant))
+            self.bank.foretell(self.bank.begin(request, opened.tenant, opened.owner, hold, self.now), is_reply(0))
+
+    @rule(dead=st.sampled_from([(), *((owner,) for owner in OWNERS), OWNERS]))
+    def recover(self, dead: tuple[str, ...]) -> None:
+        """Owners crashed, or leases ran out: what nobody will close is charged at its bound."""
+        for organisation in OF_ORGANISATION:
+            lost = {
+                name
+                for name, each in self.model.open.items()
+                if TENANTS[each.tenant] == organisation and (each.owner in dead or each.expires <= self.now)
+            }
+            self.bank.foretell(self.bank.stale(organisation, dead, self.now), names_in(lost))
+            for request in sorted(lost):
+                self.bank.foretell(self.bank.settle(request, organisation, None), is_reply(1))
+                self.model.settle(request, None)
+        self.bank.compare()
+        self.whole()
+
+    @rule(seconds=st.sampled_from([1, 59, 600, 3600, 5 * 3600, 86_400, 27 * 86_400]))
+    def wait(self, seconds: int) -> None:
+        self.now += seconds
+
+    @rule(price=st.integers(1, 4))
+    def reprice(self, price: int) -> None:
+        self.price = price
+
+    def agree(self, key: Key, *, at_most: int | None = None) -> None:
+        expected = self.model.spent[key], self.model.reserved[key]
+
+        def check(reply: object) -> None:
+            assert sums_in(reply) == expected
+            assert at_most is None or sum(expected) <= at_most
+
+        self.bank.foretell(sums_command(key), check)
+
+    def agree_on_others(self, tenant: str) -> None:
+        """Nobody's money moves with another's: the windows now in force of the other tenants, as the model has them."""
+        for other, organisation in TENANTS.items():
+            if other != tenant:
+                for each in BUDGETS[other]:
+                    self.agree((organisation, each.account, each.per, label(each.per, self.now)))
+
+    def whole(self) -> None:
+        """Every window that there ever was, every reservation and every lease."""
+        for key in list(self.model.spent | self.model.reserved):
+            self.agree(key)
+        for organisation in OF_ORGANISATION:
+            opened = {name for name, each in self.model.open.items() if TENANTS[each.tenant] == organisation}
+            for name in ("held", "open"):
+                self.bank.foretell(pack("HKEYS", scope_of(organisation).base + name), names_in(opened))
+        self.bank.compare()
+
+
+def agreeing_calls(path: Path, *, examples: int, steps: int) -> int:
+    """Run the machine on the store at this socket; returns how many calls of the ledger's functions were compared."""
+    took: list[int] = []
+    run_state_machine_as_test(
+        type("Machine", (Ledgers,), {"path": path, "took": took}),
+        settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    return sum(took)
