@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "chat": ("router.commands.chat:command", "Talk to a running gateway and see each decision"),
     "feedback": ("router.commands.feedback:command", "Say how good an answer was"),
     "log": ("router.commands.log:command", "Read the log of decisions and outcomes: tail, export"),
+    "budget": ("router.commands.budget:command", "Show what tenants have spent of their budgets"),
     "replay": ("router.commands.replay:command", "Drive recorded prompts through a gateway and post their scores"),
     "train": ("training.commands.train:command", "Fit a policy or an encoder"),
     "evaluate": ("training.commands.evaluate:command", "What another policy would have earned on the gateway's log"),

@@ -8,6 +8,8 @@ from typing import TypeVar
 import orjson
 
 from policies.policy import ArmFacts
+from policies.records import AttemptRecord
+from router.bound import bound_nano_usd
 from router.client import ClientWatch, Receive, Send
 from router.closing import settle
 from router.config.schema import Deployment
@@ -16,7 +18,7 @@ from router.exchange import Exchange
 from router.gateway import Gateway
 from router.http.answer import Answer, read_answer, render
 from router.http.asgi import send_body
-from router.modes import adapt, adapt_pinned
+from router.outgoing import outgoing, sent_max_tokens
 from router.streaming import OpenStream, open_stream, pump
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.dispatch import Attempt, fetch, to_api_error, worth_falling_back
@@ -117,22 +119,41 @@ def _order(exchange: Exchange) -> Iterator[ArmFacts]:
         (pair for pair in pairs if pair[0].arm.model != decision.arm.arm.model),
         key=lambda pair: (pair[0].name != setup.fallback, -pair[1]),
     )
-    yield from islice((arm for arm, _ in others if setup.deployments.healthy(arm.arm.model) is None), MAX_FALLBACKS)
+    up = (arm for arm, _ in others if setup.deployments.healthy(arm.arm.model) is None)
+    yield from islice((arm for arm in up if affords(exchange, arm)), MAX_FALLBACKS)
 
 
 def call_for(exchange: Exchange, deployment: Deployment) -> Call:
-    """The call of the serving arm to one deployment."""
-    chat, arm, config = exchange.chat, exchange.served.arm, exchange.setup.config
-    model = deployment.model or arm.model
-    if exchange.ask.target.as_sent:
-        body = adapt_pinned(chat.body, deployment_model=model)
-    else:
-        body = adapt(chat.body, arm, config.models[arm.model], exchange.setup.asking[arm.name], deployment_model=model)
-    exchange.sent_max_tokens = max(
-        (bound for name in ("max_completion_tokens", "max_tokens") if (bound := body.get(name)) is not None),
-        default=None,
+    """The call of the serving arm to one deployment.
+
+    Raises:
+        OverReservation: Attempts before it may have cost so much that this one could overspend what is reserved.
+    """
+    if exchange.attempts and not affords(exchange, exchange.served):
+        raise OverReservation(exchange.attempts[-1])
+    body = outgoing(
+        exchange.ask,
+        exchange.served,
+        model=deployment.model or exchange.served.arm.model,
+        prompt_tokens=exchange.sight.context.prompt_tokens,
     )
-    return Call(body=body, raw=orjson.dumps(body), stream=chat.stream, request_id=exchange.request_id)
+    exchange.sent_max_tokens = sent_max_tokens(body)
+    return Call(body=body, raw=orjson.dumps(body), stream=exchange.chat.stream, request_id=exchange.request_id)
+
+
+def affords(exchange: Exchange, arm: ArmFacts) -> bool:
+    """Whether an attempt of this arm fits what is reserved, beside what earlier attempts may have cost."""
+    if exchange.hold is None:
+        return True
+    bound = bound_nano_usd(exchange.ask, arm, prompt_tokens=exchange.sight.context.prompt_tokens)
+    return bound <= exchange.hold.bound - exchange.lost_nano_usd
+
+
+class OverReservation(UpstreamError):
+    """Another attempt is not paid for; what the client learns is how the last one ended."""
+
+    def __init__(self, last: AttemptRecord) -> None:
+        super().__init__(last.deployment, last.kind, status=last.status)
 
 
 async def _whole(exchange: Exchange) -> Answer:

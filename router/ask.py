@@ -113,6 +113,7 @@ def needs_of(ask: Ask, prompt_tokens: int) -> Needs:
         models=_intersection(tenant.models, chat.hints.models or None),
         modes=_intersection(tenant.modes, chat.hints.modes or None, [ask.target.mode] if ask.target.mode else None),
         max_usd=ask.trade_off.max_usd,
+        priced=bool(ask.caller.windows),
     )
 
 

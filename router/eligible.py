@@ -11,7 +11,10 @@ from router.config.schema import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the request demands of an arm; None means no demand, an empty list of models or modes allows none."""
+    """What the request demands of an arm; None means no demand, an empty list of models or modes allows none.
+
+    ``priced``: the tenant has a budget, from which an unknown price cannot be taken.
+    """
 
     capabilities: tuple[str, ...] = ()
     prompt_tokens: int = 0
@@ -20,6 +23,7 @@ class Needs:
     models: tuple[str, ...] | None = None
     modes: tuple[str, ...] | None = None
     max_usd: float = float("inf")
+    priced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ def forbidden(arm: Arm, needs: Needs) -> str | None:
 
 
 def too_dear(facts: ArmFacts, needs: Needs) -> str | None:
-    """Why the cost cap does not allow this arm, or None. An unknown price is never taken for a low one."""
+    """Why cost cap or budget do not allow this arm, or None. An unknown price is never taken for a low one."""
+    if needs.priced and facts.price is None:
+        return "the price is unknown and the tenant has a budget; set the model's price"
     if needs.max_usd == float("inf"):
         return None
     usd = expected_usd(facts, needs)

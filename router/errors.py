@@ -76,6 +76,12 @@ class RateLimited(ApiError):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
+class BudgetExceeded(ApiError):
+    """No arm that may answer fits what the tenant's budget has left; `retry_after_s` is the window's end."""
+
+    status, type, code = 429, "rate_limit_error", "budget_exceeded"
+
+
 class UpstreamFailed(ApiError):
     """The upstream broke its promise: unreachable, its own 401/5xx, HTML, a cut or senseless body."""
 
@@ -94,3 +100,9 @@ class Unavailable(ApiError):
 
 class StoreDown(Unavailable):
     code = "store_unavailable"
+
+
+class LedgerDown(Unavailable):
+    """The store is down, and the tenant has a budget that nobody could count."""
+
+    code = "ledger_unavailable"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from time import perf_counter
 from typing import Any
 
@@ -20,8 +21,11 @@ from router.ruling import Ruling
 from router.sessions import Standing, tool_call_keys
 from router.setup import Setup
 from router.store.base import End, Start
+from router.store.ledger import Hold
 from router.store.recovery import make_stub
 from router.tenants import Caller
+
+GENERATED = ("timeout", "cut", "garbage", "cancelled")  # ends of an attempt after which an endpoint may want its money
 
 
 @dataclass(slots=True)
@@ -50,6 +54,8 @@ class Exchange:
     ttft_s: float | None = None
     fallback_reason: str | None = None
     settled: bool = False
+    hold: Hold | None = None  # what is reserved; None: the tenant has no budget
+    redraws: list[dict[str, object]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.served = self.ruling.decision.arm
@@ -66,6 +72,21 @@ class Exchange:
     def chat(self) -> ChatRequest:
         return self.ask.chat
 
+    def redraw(self, ruling: Ruling) -> None:
+        """Take another decision in place of one whose reservation was refused, and remember that one."""
+        refused = self.ruling.decision
+        self.redraws.append(
+            {
+                "arm": refused.arm.name,
+                "propensities": refused.propensities.tolist(),
+                "arms": [arm.name for arm in refused.arms],
+            }
+        )
+        self.ruling, self.served = ruling, ruling.decision.arm
+        # A decision bears the ULID of the request it was made for; only a kept one is another's.
+        if ruling.kind != "sticky":
+            self.decision_id = f"dec-{self.request_id.removeprefix('chatcmpl-')}"
+
     def told(self, raw_usage: Any, generated: Generated, *, finish_reasons: Mapping[int, str]) -> None:
         """Take in what the upstream reported of a finished answer, as far as it makes sense."""
         bound = self.sent_max_tokens
@@ -81,7 +102,7 @@ class Exchange:
     def counted(self, generated: Generated | None) -> None:
         """Bill an unfinished answer by our own count: the prompt and what was generated, never nothing."""
         if self.usage_source == "none":
-            output = generated.token_estimate if generated is not None else 0
+            output = generated.token_estimate if generated is not None else self._unseen_tokens()
             self.usage = Usage(input=self.sight.context.prompt_tokens, output=output)
             self.usage_source, self.usage_flags = "counted", ("unfinished",)
 
@@ -89,9 +110,38 @@ class Exchange:
     def nano_usd(self) -> int | None:
         """Cost so far, None if the served arm has no price."""
         try:
-            return cost_nano_usd(self.usage, self.served.price)
+            return cost_nano_usd(self.usage, self.served.price) + self.lost_nano_usd
         except UnknownPrice:
             return None
+
+    @property
+    def lost_nano_usd(self) -> int:
+        """Cost of attempts that nobody got an answer from, as far as a tenant's budget pays for them.
+
+        Whether an endpoint charges for an answer that was cut is its own affair; a budget assumes that it does.
+        """
+        if self.hold is None:
+            return 0
+        unanswered = self.attempts[:-1] if self.usage_source != "none" else self.attempts
+        return sum(self._estimated_nano_usd(each) for each in unanswered if each.kind in GENERATED)
+
+    def _estimated_nano_usd(self, attempt: AttemptRecord) -> int:
+        facts = self.setup.arms[attempt.arm]
+        output = self._tokens_in(attempt.seconds, facts)
+        return cost_nano_usd(Usage(input=self.sight.context.prompt_tokens, output=output), facts.price)
+
+    def _unseen_tokens(self) -> int:
+        """Of the last attempt, for a budget: an answer that is not streamed shows nothing of what was generated."""
+        if self.hold is None or not self.attempts:
+            return 0
+        return self._tokens_in(self.attempts[-1].seconds, self.served)
+
+    def _tokens_in(self, seconds: float, facts: ArmFacts) -> int:
+        """Completion tokens of that long by the declared speed, at most the bound; of a stream all were seen: none."""
+        if self.chat.stream:
+            return 0
+        output = ceil(max(seconds, 0.0) * facts.tokens_per_s)
+        return self.chat.n * min(output, self.sent_max_tokens or output)
 
     @property
     def usd(self) -> float | None:
@@ -108,6 +158,7 @@ class Exchange:
             stub=make_stub(row),
             row=orjson.dumps(row),
             embedding=embedding.astype(np.float16).tobytes(),
+            hold=self.hold,
         )
 
     def _decision_row(self, *, embedding_dim: int) -> DecisionRow:
@@ -145,6 +196,7 @@ class Exchange:
             features=context.features.tolist() if keep.training else [],
             embedding_dim=embedding_dim,
             tags=dict(self.chat.hints.tags),
+            redraws=self.redraws,
             observed=self.observed,
             prompt=self.chat.route_text if keep.store_prompts else None,
         )
@@ -188,6 +240,8 @@ class Exchange:
             session=self.ask.session if status == "ok" else "",
             session_value=standing.dump(),
             tool_calls=tool_call_keys(self.caller, self.ask.session, self.tool_calls),
+            reserved=self.hold is not None,
+            nano_usd=row.nano_usd,
         )
 
     def headers(self) -> list[tuple[bytes, bytes]]:

@@ -21,7 +21,7 @@ from router.metrics import Metrics
 from router.perceive import Sight, perceive
 from router.ruling import Ruling, rule
 from router.sessions import Sessions
-from router.tenants import Caller
+from router.tenants import Caller, caller_of
 from router.upstreams.openai import OpenAIUpstream, open_session
 from router.wiring import make_setup
 
@@ -130,7 +130,7 @@ async def explain_offline(config: Config, body: Mapping[str, Any], *, tenant: st
             local=OpenAIUpstream,
         )
         try:
-            caller = Caller(name, config.tenants[name].organisation, "", config.tenants[name])
+            caller = caller_of(config, name, config.tenants[name], key_id="")
             chat = parse_decide(raw, config.server.limits)
             ask = await understand(setup, chat, caller, {}, sessions=Sessions(_NoStore()), secret=b"explain")
             # Nobody waits here for a deadline: the embedding is made however long it takes.

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 
+from policies.prices import NANO
+
 if TYPE_CHECKING:
     from router.exchange import Exchange
+    from router.store.balances import Balance
 
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -34,6 +37,9 @@ class Metrics:
         self.decisions = counter("decisions", "Decisions", "policy", "kind", "late", "far")
         self.tokens = counter("tokens", "Tokens billed", "model", "kind")
         self.cost_usd = counter("cost_usd", "USD billed", "tenant", "model")
+        self.budget_refusals = counter(
+            "budget_refusals", "Reservations that did not fit a budget, by what came of it", "tenant", "outcome"
+        )
         self.unpriced = counter("unpriced_requests", "Answers whose price is unknown", "model")
         self.fallbacks = counter("fallbacks", "Answers by another arm than the one drawn", "reason")
         self.retries = counter("retries", "Attempts after the first of a request", "kind")
@@ -69,6 +75,16 @@ class Metrics:
         self.online_lessons = newest("lessons", "Decisions whose feedback was learned from")
         self.online_waiting = newest("waiting_decisions", "Decisions that wait for feedback")
         self.online_lag = newest("lag_seconds", "Since the learner last stood at the log's end")
+
+        def window(name: str, text: str) -> Gauge:
+            return Gauge(
+                f"gearshift_budget_{name}_usd", text, ["owner", "per"], registry=registry,
+                multiprocess_mode="livemostrecent",
+            )  # fmt: skip
+
+        self.budget_spent = window("spent", "USD spent in the budget's current window")
+        self.budget_reserved = window("reserved", "USD reserved in it by requests under way")
+        self.budget_limit = window("limit", "USD that may be spent in it")
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
@@ -83,6 +99,17 @@ class Metrics:
         self._child(self.decisions, exchange.setup.policy_series, ruling.kind, late, far).inc()
         self.overhead_seconds.observe(exchange.overhead_s)
 
+    def budget_refused(self, tenant: str, outcome: str) -> None:
+        """Count a refused reservation: ``redrawn``, ``overdrawn`` (as `when_spent` allows) or ``rejected``."""
+        self._child(self.budget_refusals, tenant, outcome).inc()
+
+    def balanced(self, balance: "Balance") -> None:
+        """Show a budget's window."""
+        labels = balance.window.owner, balance.window.per
+        amounts = balance.spent, balance.reserved, balance.window.limit
+        for gauge, nano in zip((self.budget_spent, self.budget_reserved, self.budget_limit), amounts, strict=True):
+            gauge.labels(*labels).set(nano / NANO)
+
     def ended(self, exchange: "Exchange", status: str) -> None:
         """Count how a request ended, with its tokens and money."""
         tenant, model, usage = exchange.caller.tenant, exchange.served.arm.model, exchange.usage
@@ -91,6 +118,7 @@ class Metrics:
         if exchange.usage_source != "none":
             self._child(self.tokens, model, "input").inc(usage.input)
             self._child(self.tokens, model, "output").inc(usage.output)
+        if exchange.usage_source != "none" or exchange.lost_nano_usd:
             usd = exchange.usd
             if usd is None:
                 self._child(self.unpriced, model).inc()

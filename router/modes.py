@@ -36,7 +36,7 @@ def adapt(
     """
     out = adapt_pinned(body, deployment_model=deployment_model)
     family = model_config.thinking
-    _bound(out, mode_config, "max_completion_tokens" if family == "reasoning_effort" else "max_tokens")
+    _bound(out, mode_config, output_bound_key(model_config))
     if family == "reasoning_effort":
         _tell_effort(out, arm.effort or (mode_config.effort if mode_config is not None else None) or "")
     elif family == "chat_template_kwargs":
@@ -58,6 +58,11 @@ def adapt_pinned(body: Mapping[str, Any], *, deployment_model: str) -> Body:
         # Without it there is nothing to bill; the relay drops the usage event again for a client who did not ask.
         out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
     return out
+
+
+def output_bound_key(model_config: ModelConfig) -> str:
+    """The name under which the endpoint knows the output bound; the models that reason refuse `max_tokens`."""
+    return "max_completion_tokens" if model_config.thinking == "reasoning_effort" else "max_tokens"
 
 
 def thinks(arm: Arm) -> bool:
@@ -89,7 +94,6 @@ def with_system(messages: list[Any], text: str) -> list[Any]:
 def _bound(out: Body, mode_config: ModeConfig | None, key: str) -> None:
     """One output bound under the name the endpoint knows: the client's, else the mode's."""
     if key == "max_completion_tokens" and out.get("max_tokens") is not None:
-        # The models that reason refuse `max_tokens`.
         asked = out.pop("max_tokens")
         if out.get(key) is None:
             out[key] = asked

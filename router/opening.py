@@ -5,10 +5,11 @@ from time import perf_counter
 from ulid import ULID
 
 from router.ask import Ask, Headers
-from router.errors import StoreDown
+from router.errors import LedgerDown, StoreDown
 from router.exchange import Exchange
 from router.gateway import Gateway
 from router.perceive import Sight
+from router.reserving import reserve
 from router.ruling import Ruling
 from router.store.base import StoreFull, StoreUnavailable
 
@@ -35,17 +36,27 @@ def open_exchange(
 
 
 async def begin(gateway: Gateway, exchange: Exchange) -> None:
-    """Write lease and decision row.
+    """Write lease and decision row, and reserve what the request can cost at most where its tenant has a budget.
 
     Raises:
+        BudgetExceeded: No arm that may answer fits the budget.
+        LedgerDown: The store is down and the tenant has a budget, whatever else may be served without the store.
         StoreDown: The store is down or full and the configuration does not let requests be served without it.
     """
     started = perf_counter()
     try:
-        await gateway.store.begin(exchange.start())
+        if exchange.caller.windows:
+            await reserve(gateway, exchange)
+        else:
+            await gateway.store.begin(exchange.start())
     except StoreFull as full:
         raise StoreDown(f"the log is full: {full}", code="log_full", retry_after_s=5) from full
     except StoreUnavailable as down:
+        if exchange.caller.windows:
+            raise LedgerDown(
+                "the store is down, so this request could not be paid from its tenant's budget; try again",
+                retry_after_s=1,
+            ) from down
         raise StoreDown(
             "the store is down, so this request could not be recorded; try again", retry_after_s=1
         ) from down

@@ -11,6 +11,7 @@ from ulid import ULID
 
 from policies.features import estimate_tokens
 from policies.records import FeedbackRow
+from router.config.budgets import is_free
 from router.eligible import Needs, forbidden
 from router.encoding import EncoderBusy, Vector
 from router.errors import BadRequest, NotFound, StoreDown, Unavailable
@@ -106,6 +107,13 @@ class Routes:
         if caller.config.models is not None and asked.model not in caller.config.models:
             raise NotFound(
                 f"model {asked.model!r} is not allowed for this tenant", param="model", code="model_not_found"
+            )
+        model = self._gateway.setup.config.models[asked.model]
+        if caller.windows and not is_free(model):
+            # This route keeps no ledger yet: a budget it went around would be none.
+            raise BadRequest(
+                f"model {asked.model!r} is not free, and embeddings cannot be paid from a budget yet; use auto",
+                param="model",
             )
         request_id = f"embd-{ULID()}"
 

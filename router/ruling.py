@@ -30,11 +30,13 @@ class Ruling:
         kind: One of ``policies.records.KINDS``.
         decision: The draw; for a kind other than ``drawn`` its propensities are one-hot on the arm.
         removed: Arm -> why it was not eligible, including those below the quality floor.
+        able: The arms that may answer, also those below the floor: a redraw is among them.
     """
 
     kind: str
     decision: Decision
     removed: dict[str, str]
+    able: Sequence[ArmFacts] = ()
 
 
 def certain(arms: Sequence[ArmFacts], action: int, reason: str) -> Decision:
@@ -82,11 +84,12 @@ def draw(ask: Ask, context: Context, arms: Sequence[ArmFacts], *, removed: dict[
     arms taken away here would make it another policy than the one that was tested.
     """
     policy, trade_off, reference = ask.setup.policy, ask.trade_off, ask.caller.config.reference
+    able = arms
     if trade_off.quality_floor > 0.0 and not keeps_floor(policy, reference):
         arms, below = above_floor(policy, context, arms, trade_off=trade_off, reference=reference)
         removed, trade_off = removed | below, replace(trade_off, quality_floor=0.0)
     decision = decide(policy, context, arms, trade_off=trade_off, rng=rng, explore=ask.explore)
-    return Ruling("drawn" if len(arms) > 1 else "single", decision, removed)
+    return Ruling("drawn" if len(arms) > 1 else "single", decision, removed, able)
 
 
 def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
@@ -96,16 +99,23 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
         NoEligibleModel: No arm may answer; the message says why for each.
         Unavailable: Those that may are not up.
     """
-    setup, context = ask.setup, sight.context
-    needs = needs_of(ask, context.prompt_tokens)
+    setup = ask.setup
+    needs = needs_of(ask, sight.context.prompt_tokens)
     arms, removed = eligible(setup.candidates, needs, health=setup.deployments.healthy)
     if ask.target.forced is not None:
         return _forced(ask, ask.target.forced, needs, removed)
     if not arms:
         raise _nobody(setup, needs, removed)
+    return rule_among(ask, sight, arms, removed=removed, rng=rng)
+
+
+def rule_among(ask: Ask, sight: Sight, arms: Sequence[ArmFacts], *, removed: dict[str, str], rng: Generator) -> Ruling:
+    """Choose among the arms that may answer: the kept one, the policy's draw, or where it cannot draw the fallback."""
+    setup, context = ask.setup, sight.context
     names = [arm.name for arm in arms]
     if ask.continues and ask.before is not None and ask.before.arm in names:
-        return Ruling("sticky", certain(arms, names.index(ask.before.arm), "a tool result stays on its arm"), removed)
+        kept = certain(arms, names.index(ask.before.arm), "a tool result stays on its arm")
+        return Ruling("sticky", kept, removed, arms)
     if setup.policy.encoder_id and not context.embedding.size:
         # Not asked for: a tool result was to stay on an arm, and that arm may no longer answer.
         why = "the embedding was late" if sight.late else "the arm of this tool result may not answer"
@@ -131,7 +141,7 @@ def _late(ask: Ask, arms: Sequence[ArmFacts], removed: dict[str, str], *, why: s
     """The declared fallback, or the cheapest eligible arm (arms come cheapest first); never a random one."""
     names = [arm.name for arm in arms]
     at = names.index(ask.setup.fallback) if ask.setup.fallback in names else 0
-    return Ruling("late", certain(arms, at, f"{why}: the declared fallback answers"), removed)
+    return Ruling("late", certain(arms, at, f"{why}: the declared fallback answers"), removed, arms)
 
 
 def _forced(ask: Ask, arm: Arm, needs: Needs, removed: dict[str, str]) -> Ruling:
@@ -140,7 +150,7 @@ def _forced(ask: Ask, arm: Arm, needs: Needs, removed: dict[str, str]) -> Ruling
     why = forbidden(arm, needs) or too_dear(facts, needs)
     if why is not None:
         raise NoEligibleModel(f"{arm.name}: {why}", param="model")
-    return Ruling("forced", certain([facts], 0, "the request names this model or arm"), removed)
+    return Ruling("forced", certain([facts], 0, "the request names this model or arm"), removed, [facts])
 
 
 def observe(ask: Ask, sight: Sight, *, rng: Generator) -> dict[str, object] | None:

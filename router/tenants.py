@@ -5,20 +5,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from policies.tradeoff import TradeOff
+from router.config.budgets import windows_of
 from router.config.schema import Config, Tenant, TradeOffConfig
 from router.errors import Unauthorized
+from router.store.ledger import Window
 
 KEYLESS = "keyless"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An authenticated tenant and which of its keys it used (`key_id`: first 8 hex digits of the key's HMAC)."""
+    """An authenticated tenant and which of its keys it used (`key_id`: first 8 hex digits of the key's HMAC).
+
+    Attributes:
+        windows: Budgets that every request of it must fit, its own and its organisation's; empty: it has none.
+    """
 
     tenant: str
     organisation: str
     key_id: str
     config: Tenant
+    windows: tuple[Window, ...] = ()
+
+
+def caller_of(config: Config, name: str, tenant: Tenant, *, key_id: str) -> Caller:
+    """The tenant as a caller, with the budgets that bind it."""
+    return Caller(name, tenant.organisation, key_id, tenant, windows_of(config, name, tenant))
 
 
 def key_hmac(secret: bytes, key: str) -> str:
@@ -35,9 +47,9 @@ class Tenants:
         for name, tenant in tenants.items():
             for key in tenant.keys:
                 digest = key.removeprefix("hmac:") if key.startswith("hmac:") else key_hmac(secret, key)
-                self._by_hmac[digest] = Caller(name, tenant.organisation, digest[:8], tenant)
+                self._by_hmac[digest] = caller_of(config, name, tenant, key_id=digest[:8])
         name, tenant = next(((n, t) for n, t in tenants.items() if not t.keys), next(iter(tenants.items())))
-        self._keyless = None if self._by_hmac else Caller(name, tenant.organisation, KEYLESS, tenant)
+        self._keyless = None if self._by_hmac else caller_of(config, name, tenant, key_id=KEYLESS)
         self._secret = secret
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:

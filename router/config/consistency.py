@@ -15,6 +15,7 @@ from policies.settings import Condition
 from policies.zoo.conditions import condition
 from router.config import names
 from router.config.arms import arms_of
+from router.config.budgets import budget_problems
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
@@ -51,6 +52,7 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
         if tenant.reference is not None:
             yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
     yield from _repeated_keys(config, known)
+    yield from budget_problems(config)
     yield from exposure(config)
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
     for name in config.trade_offs:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from policies.arms import Mode
+from router.store.ledger import MAX_USD, Per
 
 Capability = Literal["tools", "schema", "images", "logprobs", "n"]
 Thinking = Literal["none", "reasoning_effort", "chat_template_kwargs", "budget_tokens", "prompt"]
@@ -163,6 +164,19 @@ class TradeOffConfig(Strict):
     max_usd: Annotated[float, Field(gt=0)] | None = None
 
 
+class Budget(Strict):
+    """At most `usd` in each UTC hour, day or month, counted in the store."""
+
+    per: Per
+    usd: Annotated[float, Field(gt=0, le=MAX_USD)]
+
+
+class Organisation(Strict):
+    """What all tenants of one owner share."""
+
+    budgets: list[Budget] = []
+
+
 class Tenant(Strict):
     """Who asks. `keys` are clear texts from ${ENV} or `hmac:<hex>`; without any, it serves the keyless loopback."""
 
@@ -177,6 +191,8 @@ class Tenant(Strict):
     training: bool = True
     reference: str | None = None  # arm that `quality_floor` is relative to; default: the one predicted best
     concurrency: Count | None = None
+    budgets: list[Budget] = []
+    when_spent: Literal["reject", "cheapest", "local"] = "reject"
 
 
 class Config(Strict):
@@ -190,6 +206,7 @@ class Config(Strict):
     modes: dict[Mode, ModeConfig] = {}
     trade_offs: dict[str, TradeOffConfig] = {}
     tenants: dict[str, Tenant] = {}
+    organisations: dict[str, Organisation] = {}
     feedback: dict[str, tuple[float, float]] = {
         "accept": (0, 1),
         "score": (0, 1),

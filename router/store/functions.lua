@@ -31,8 +31,8 @@ end
 
 -- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
 -- -> 1 opened, 0 known already, -1 full.
--- With a budget also: bound in nano-USD, '1' to reserve it even where it does not fit, time ('': the server's), then
--- account, per, limit of each window -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
+-- With a budget also: bound in nano-USD, time ('': the server's), then account, per, limit ('': none) of each window
+-- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -41,10 +41,10 @@ local function begin(keys, args)
   if full(keys[1], args[5]) then
     return -1
   end
-  local now = tonumber(args[11] or '') or now_s()
+  local now = tonumber(args[10] or '') or now_s()
   if args[9] then
-    local windows, refusals = room(base(keys), scope, args, 12, tonumber(args[9]), now)
-    if #refusals > 0 and args[10] ~= '1' then
+    local windows, refusals = room(base(keys), scope, args, 11, tonumber(args[9]), now)
+    if #refusals > 0 then
       return { -2, unpack(refusals) }
     end
     hold_money(base(keys), id, args[9], windows)

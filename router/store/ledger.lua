@@ -45,7 +45,7 @@ local function room(prefix, scope, args, first, bound, now)
     local label, ends = window(args[i + 1], now)
     local key = 'bud:' .. scope .. args[i] .. ':' .. args[i + 1] .. ':' .. label
     local sums = redis.call('HMGET', prefix .. key, 'spent', 'reserved')
-    local left = tonumber(args[i + 2]) - tonumber(sums[1] or '0') - tonumber(sums[2] or '0')
+    local left = (tonumber(args[i + 2]) or math.huge) - tonumber(sums[1] or '0') - tonumber(sums[2] or '0')
     -- What costs nothing fits even where more was spent than there was.
     if bound > left and bound > 0 then
       refusals[#refusals + 1] = (i - first) / 3

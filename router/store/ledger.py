@@ -40,7 +40,7 @@ class Hold:
 
     Attributes:
         bound: The most it can cost.
-        soft: Reserve it even where a window has no room for it.
+        soft: The tenant's own windows need have no room for it; its organisation's must, whatever the tenant may.
     """
 
     bound: int
@@ -88,9 +88,10 @@ def ends_at(per: Per, at: float) -> int:
 
 def held(hold: Hold, *, at: int | None) -> list[str]:
     """The arguments of `begin` that reserve."""
-    parts = [str(min(hold.bound, MAX_NANO_USD)), "1" if hold.soft else "", "" if at is None else str(at)]
+    parts = [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(at)]
     for window in hold.windows:
-        parts += (window.account, window.per, str(window.limit))
+        free = hold.soft and window.account != ORGANISATION_ACCOUNT
+        parts += (window.account, window.per, "" if free else str(window.limit))
     return parts
 
 

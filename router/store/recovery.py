@@ -5,6 +5,8 @@ from dataclasses import asdict
 import orjson
 
 from policies.records import DecisionRow, OutcomeRow
+from router.store.base import End
+from router.store.keys import organisation_in
 
 REASON = "the gateway stopped before the request ended"
 
@@ -54,6 +56,16 @@ def terminal_row(request_id: str, *, organisation: str, stub: bytes) -> OutcomeR
         attempts=[],
         error=REASON,
     )
+
+
+def last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
+    """Closes a lease that `stale` found; whatever it reserved is charged, for nobody knows what became of it."""
+    organisation = organisation_in(scope.decode())
+    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
+    return End(
+        request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
+        tenant=row.tenant, reserved=True,
+    )  # fmt: skip
 
 
 def row_json(row: DecisionRow | OutcomeRow) -> bytes:

@@ -16,10 +16,10 @@ from router.store.backlog import Backlog
 from router.store.base import End, Start, StoreFull, StoreUnavailable
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
-from router.store.keys import OWNERS_KEY, SHARDS, load_functions, organisation_in, scope_of
+from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
 from router.store.ledger import BudgetRefused, read_refusals
 from router.store.link import Link
-from router.store.recovery import row_json, terminal_row
+from router.store.recovery import last_end
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ class ValkeyStore:
         dead = sorted(({tag.decode() for tag in found} | orphans | await self._tags_of_fallen()) - {self._tag})
         stale = [self._commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
         leases = [lease for shard in await self._link.call_many(stale) if isinstance(shard, list) for lease in shard]
-        closed = await self._link.call_many([self._commands.settle(_last_end(*lease)) for lease in leases])
+        closed = await self._link.call_many([self._commands.settle(last_end(*lease)) for lease in leases])
         if dead:
             await self._link.call(self._commands.forget(dead))
         self._fallen = ()
@@ -286,15 +286,6 @@ class ValkeyStore:
                         await self._link.returned.wait()
                     else:  # it answers but refuses, e.g. its disk is full
                         await asyncio.sleep(1.0)
-
-
-def _last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
-    organisation = organisation_in(scope.decode())
-    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
-    return End(
-        request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
-        tenant=row.tenant, reserved=True,
-    )  # fmt: skip
 
 
 def _value(reply: object) -> bytes | None:

@@ -168,6 +168,7 @@ class Watched:
 
     def __init__(self, store: Store) -> None:
         self._store, self.begun, self.settled = store, list[str](), list[Any]()
+        self.starts: list[Any] = []
         self.fail, self.wait = set[str](), asyncio.Event()
         self.wait.set()
 
@@ -175,6 +176,7 @@ class Watched:
         return getattr(self._store, name)
 
     async def begin(self, start: Any) -> None:
+        self.starts.append(start)
         await self._store.begin(start)
         self.begun.append(start.request_id)
 

@@ -1,0 +1,96 @@
+"""`gearshift budget`: what tenants have spent and what is left to them, whether the gateway runs or not."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+command = typer.Typer(help="Read the tenants' budgets.", no_args_is_help=True, add_completion=False)
+
+NANO = 1_000_000_000
+
+
+@command.callback()
+def budget() -> None:
+    """Read the tenants' budgets."""
+
+
+@command.command()
+def show(
+    config: Annotated[Path, typer.Option(help="The YAML file with the budgets, and the store's place")],
+    store_dir: Annotated[Path | None, typer.Option(help="Data directory, instead of store.dir")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object by tenant")] = False,
+) -> None:
+    """Show what is spent, reserved and left in each tenant's windows now."""
+    tenants = read(config, store_dir)
+    if as_json:
+        sys.stdout.write(json.dumps(tenants, indent=2) + "\n")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("tenant", "whose", "per", "window (UTC)", "spent USD", "reserved USD", "limit USD", "left USD"):
+        table.add_column(name, justify="right" if name.endswith("USD") else "left", no_wrap=True)
+    for name, told in tenants.items():
+        for window in told["windows"]:
+            amounts = (f"{window[part]:.6f}" for part in ("spent_usd", "reserved_usd", "limit_usd", "left_usd"))
+            table.add_row(name, window["owner"], window["per"], window["window"], *amounts)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def read(config: Path, store_dir: Path | None) -> dict[str, Any]:
+    """By tenant with a budget: the sums of its tightest window, and all windows that bind it.
+
+    Raises:
+        ConfigError: The file is not valid.
+        StoreUnavailable: The store cannot be reached or started.
+    """
+    import redis
+
+    from router.config.budgets import windows_of
+    from router.config.load import load_config
+    from router.store.balances import read_balances
+    from router.store.base import StoreUnavailable
+    from router.store.place import open_store_for_cli
+
+    told = load_config(config)
+    place = told.store if store_dir is None else told.store.model_copy(update={"dir": str(store_dir)})
+    shown: dict[str, Any] = {}
+    with open_store_for_cli(place) as url:
+        try:
+            with redis.Redis.from_url(url, socket_timeout=30) as client:
+                for name, tenant in told.tenants.items():
+                    owned = [(tenant.organisation, window) for window in windows_of(told, name, tenant)]
+                    if owned:
+                        windows = [_told(each) for each in read_balances(client, owned)]
+                        shown[name] = _tenant(tenant.organisation, tenant.when_spent, windows)
+        except redis.RedisError as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}") from error
+    return shown
+
+
+def _tenant(organisation: str, when_spent: str, windows: list[dict[str, Any]]) -> dict[str, Any]:
+    tightest = min(windows, key=lambda window: window["left_nano_usd"])
+    sums = {part: tightest[part] for part in ("spent_usd", "reserved_usd", "limit_usd", "left_usd")}
+    return {"organisation": organisation, "when_spent": when_spent, **sums, "windows": windows}
+
+
+def _told(balance: Any) -> dict[str, Any]:
+    """USD as numbers to read, nano-USD as integers to count with."""
+    amounts = {
+        "spent": balance.spent, "reserved": balance.reserved, "limit": balance.window.limit, "left": balance.left,
+    }  # fmt: skip
+    return {
+        "owner": balance.window.owner,
+        "per": balance.window.per,
+        "window": balance.label,
+        "ends_at": datetime.fromtimestamp(balance.ends_at, UTC).isoformat(),
+        **{f"{name}_usd": nano / NANO for name, nano in amounts.items()},
+        **{f"{name}_nano_usd": nano for name, nano in amounts.items()},
+    }

@@ -1,0 +1,84 @@
+"""Budgets of the configuration: the windows they mean for a tenant, and the mistakes no single field shows."""
+
+from collections.abc import Iterable, Iterator
+
+from policies.prices import NANO
+from router.config.problems import Path, Problem, did_you_mean, listed
+from router.config.schema import Budget, Config, ModelConfig, Tenant
+from router.store.ledger import ORGANISATION_ACCOUNT, Window, tenant_account
+
+
+def windows_of(config: Config, name: str, tenant: Tenant) -> tuple[Window, ...]:
+    """Every window that a request of this tenant must fit: its own and its organisation's."""
+    organisation = config.organisations.get(tenant.organisation)
+    shared = organisation.budgets if organisation is not None else ()
+    return (
+        *_windows(tenant.budgets, account=tenant_account(name), owner=f"tenant {name!r}"),
+        *_windows(shared, account=ORGANISATION_ACCOUNT, owner=f"organisation {tenant.organisation!r}"),
+    )
+
+
+def _windows(budgets: Iterable[Budget], *, account: str, owner: str) -> Iterable[Window]:
+    return (Window(account, each.per, round(each.usd * NANO), owner) for each in budgets)
+
+
+def all_windows(config: Config) -> list[tuple[str, Window]]:
+    """Every budget once, with the organisation among whose keys its windows are."""
+    owned = [(each.organisation, w) for name, each in config.tenants.items() for w in windows_of(config, name, each)]
+    return list(dict.fromkeys(owned))
+
+
+def is_free(model: ModelConfig) -> bool:
+    """Whether its price is declared and nothing of it costs anything."""
+    return model.price is not None and not any(model.price.model_dump(exclude_none=True).values())
+
+
+def is_local(model: ModelConfig) -> bool:
+    """Whether all its deployments are processes of this gateway."""
+    return all(each.upstream == "local" for each in model.deployments)
+
+
+def budget_problems(config: Config) -> Iterator[Problem]:
+    """Windows named twice, owners nobody belongs to, and budgets under which no request could ever be answered."""
+    owners = sorted({tenant.organisation for tenant in config.tenants.values()})
+    for name, organisation in config.organisations.items():
+        yield from _repeated(("organisations", name, "budgets"), organisation.budgets)
+        if name not in owners:
+            hint = did_you_mean(name, owners)
+            message = f"no tenant belongs to this organisation{hint}; organisations: {listed(owners)}"
+            yield Problem(("organisations", name), message)
+    for name, tenant in config.tenants.items():
+        path: Path = ("tenants", name)
+        yield from _repeated((*path, "budgets"), tenant.budgets)
+        yield from _answerable(path, tenant, config=config, budgeted=bool(windows_of(config, name, tenant)))
+
+
+def _repeated(path: Path, budgets: list[Budget]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for index, budget in enumerate(budgets):
+        if budget.per in seen:
+            yield Problem((*path, index, "per"), f"a budget per {budget.per} stands above already; keep one")
+        seen.add(budget.per)
+
+
+def _answerable(path: Path, tenant: Tenant, *, config: Config, budgeted: bool) -> Iterator[Problem]:
+    if not budgeted:
+        if tenant.when_spent != "reject":
+            yield Problem((*path, "when_spent"), "has no effect without budgets; add budgets or remove this key")
+        return
+    allowed = [config.models[name] for name in tenant.models or config.models if name in config.models]
+    if not allowed:
+        return  # told elsewhere
+    if all(model.price is None for model in allowed):
+        yield Problem(
+            (*path, "budgets"),
+            "no model this tenant may use has a price, and an unknown price is not spent from a budget; "
+            "set models.<name>.price, {input: 0, output: 0} for a free one",
+        )
+    elif tenant.when_spent == "local" and not any(
+        model.price is not None and (is_free(model) or is_local(model)) for model in allowed
+    ):
+        yield Problem(
+            (*path, "when_spent"),
+            "no model this tenant may use is free or local; add one, or set when_spent to reject or cheapest",
+        )

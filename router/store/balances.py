@@ -1,0 +1,56 @@
+"""Budgets as they stand: the current window of each, read by workers for the series and by `gearshift budget`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from router.store.keys import scope_of
+from router.store.ledger import Window, ends_at, label_of
+
+if TYPE_CHECKING:
+    import redis
+
+    from router.store.valkey import ValkeyStore
+
+Owned = tuple[str, Window]  # organisation, among whose keys the budget's windows are, and the budget
+FIELDS = ("spent", "reserved")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A window as it stands: what is spent and reserved in it, its name, and when it ends in POSIX seconds."""
+
+    window: Window
+    label: str
+    ends_at: int
+    spent: int
+    reserved: int
+
+    @property
+    def left(self) -> int:
+        """Neither spent nor reserved, in nano-USD; below 0 where more was charged than there was."""
+        return self.window.limit - self.spent - self.reserved
+
+
+async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
+    """The current windows, by the store's clock. Raises StoreUnavailable."""
+    at = await store.now()
+    return [_balance(each, at, await store.fields(_key(name, each, at), *FIELDS)) for name, each in owned]
+
+
+def read_balances(client: "redis.Redis", owned: Iterable[Owned]) -> list[Balance]:
+    """The same over a client of a command. Raises redis.RedisError."""
+    seconds, micros = client.time()
+    at = seconds + micros / 1e6
+    found: Any = [client.hmget(_key(name, each, at), FIELDS) for name, each in owned]
+    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+
+
+def _key(organisation: str, window: Window, at: float) -> str:
+    return scope_of(organisation).window(window.account, window.per, label_of(window.per, at))
+
+
+def _balance(window: Window, at: float, sums: Sequence[bytes | None]) -> Balance:
+    """`sums` are the fields of the window's hash, None where nothing was asked of it yet."""
+    spent, reserved = (int(value or 0) for value in sums)
+    return Balance(window, label_of(window.per, at), ends_at(window.per, at), spent, reserved)
