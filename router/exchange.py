@@ -123,7 +123,9 @@ class Exchange:
         if self.hold is None:
             return 0
         unanswered = self.attempts[:-1] if self.usage_source != "none" else self.attempts
-        return sum(self._estimated_nano_usd(each) for each in unanswered if each.kind in GENERATED)
+        return sum(
+            self._estimated_nano_usd(each) for each in unanswered if each.kind in GENERATED and each.status < 400
+        )
 
     def _estimated_nano_usd(self, attempt: AttemptRecord) -> int:
         facts = self.setup.arms[attempt.arm]

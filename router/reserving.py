@@ -102,7 +102,7 @@ def _exceeded(exchange: Exchange, refused: BudgetRefused, eligible: Sequence[Arm
 
 def _told(refusal: Refusal, least: int) -> str:
     window = refusal.window
-    limit, left, need = (f"{nano / NANO:.6f}".rstrip("0").rstrip(".") for nano in (window.limit, refusal.left, least))
+    limit, left, need = (f"{nano / NANO:.9f}".rstrip("0").rstrip(".") for nano in (window.limit, refusal.left, least))
     state = f"the budget of {window.owner}, {limit} USD per {window.per}, has {left} USD left"
     need_text = f"and this request could cost {need}"
     if least > window.limit:

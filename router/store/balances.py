@@ -1,5 +1,6 @@
 """Budgets as they stand: the current window of each, read by workers for the series and by `gearshift budget`."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,8 @@ class Balance:
 async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
-    return [_balance(each, at, await store.fields(_key(name, each, at), *FIELDS)) for name, each in owned]
+    found = await asyncio.gather(*(store.fields(_key(name, each, at), *FIELDS) for name, each in owned))
+    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
 
 
 def read_balances(client: "redis.Redis", owned: Iterable[Owned]) -> list[Balance]:

@@ -209,6 +209,20 @@ async def test_a_spent_budget_ends_as_its_tenant_says(valkey_url: str, tmp_path:
     assert (spent > 1_000, reserved) == (True, 0)
 
 
+async def test_a_tool_result_leaves_an_arm_that_the_budget_has_no_room_for(valkey_url: str, tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "search", "parameters": {"type": "object", "properties": {}}}}
+    asked = body(tools=[tool], max_tokens=100)
+    limit = 10 * (bound_of(asked) + 768 * 100) + 1  # a tool result is longer, so large no longer fits
+    async with World(valkey_url, tmp_path, tree(**paid(limit * USD)), policy=Given({LARGE: 1})) as world:
+        called = (await world.chat(asked)).json["choices"][0]["message"]
+        result = {"role": "tool", "tool_call_id": called["tool_calls"][0]["id"], "content": "42"}
+        got = await world.chat({**asked, "messages": [*asked["messages"], called, result]})
+        first, second = world.rows(b"d")
+    assert (got.status, first["arm"], second["arm"], second["kind"]) == (200, LARGE, SMALL, "single")
+    assert second["redraws"] == [{"arm": LARGE, "propensities": [0.0, 1.0], "arms": [SMALL, LARGE]}]
+    assert second["decision_id"].removeprefix("dec-") == second["request_id"].removeprefix("chatcmpl-")
+
+
 async def test_a_soft_budget_does_not_overdraw_the_organisations(valkey_url: str, tmp_path: Path) -> None:
     shared = {"organisations": {"default": {"budgets": [{"per": "month", "usd": 1.5 * BOUND * USD}]}}}
     plain = tree(**paid(1e-6, when_spent="cheapest"), **shared)
