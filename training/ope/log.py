@@ -27,8 +27,8 @@ LABELLED = DRAWN | {"forced", "late", "single"}  # no free draws, but who served
 LEAST_CHUNK = 8192  # rows read at once: partitions of a quiet gateway are small
 _FIRST_LOOK = ("kind", "arms", "encoder_id", "at", "decision_id", "outcome_status", *SUMMED)
 _COLUMNS = (
-    "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "encoder_id",
-    "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
+    "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "max_tokens",
+    "encoder_id", "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
 )  # fmt: skip
 
 
@@ -172,6 +172,7 @@ class LoggedRounds:
             embeddings=vectors(table["embedding"]),
             features=matrix(table["features"]).astype(np.float32),
             prompt_tokens=table["prompt_tokens"].to_numpy().astype(np.float64),
+            max_tokens=whole(table["max_tokens"]).cast("float64").fill_null(np.inf).to_numpy(),
             propensities=propensities,
             eligible=eligible,
             action=place_of(table[acted], self.arms),

@@ -29,6 +29,7 @@ class Rounds:
         arms: Names, length m; a round's eligible arms are some of them.
         embeddings / features: Of the queries, float32, shape (n, dim) and (n, n_features).
         prompt_tokens: Estimated tokens of each request, shape (n,).
+        max_tokens: The client's bound of the answer, infinite for none, shape (n,).
         propensities: Probability of each arm when this one was drawn, 0 where not eligible, shape (n, m).
         eligible: Shape (n, m).
         action: Index of the drawn arm, shape (n,).
@@ -43,6 +44,7 @@ class Rounds:
     embeddings: Floats
     features: Floats
     prompt_tokens: Reals
+    max_tokens: Reals
     propensities: Reals
     eligible: Mask
     action: Integers

@@ -65,6 +65,7 @@ class SimulatedLog:
             embeddings=inputs.embeddings[rows],
             features=inputs.lexical[rows],
             prompt_tokens=inputs.prompt_tokens[rows],
+            max_tokens=np.full(n, np.inf),
             propensities=self.logging[rows],
             eligible=np.ones((n, len(table.arms)), dtype=np.bool_),
             action=action,
