@@ -34,6 +34,8 @@ class Rounds:
         eligible: Shape (n, m).
         action: Index of the drawn arm, shape (n,).
         quality / usd / seconds: What came of it, NaN where unknown, shape (n,).
+        weight: Of the quality: 1 where it was judged by the metric that is the quality, between 0 and 1 where a
+            noisier one stands in for it, shape (n,). What is learned counts it; evaluation knows only the former.
         input_tokens / output_tokens: As billed, shape (n,).
         trade_off: λ, μ, quality floor and cap in USD (infinite for none) in force, shape (n, 4).
         tenant: Shape (n,).
@@ -49,6 +51,7 @@ class Rounds:
     eligible: Mask
     action: Integers
     quality: Reals
+    weight: Reals
     usd: Reals
     seconds: Reals
     input_tokens: Reals

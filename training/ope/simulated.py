@@ -70,6 +70,7 @@ class SimulatedLog:
             eligible=np.ones((n, len(table.arms)), dtype=np.bool_),
             action=action,
             quality=table.scores[rows, action],
+            weight=np.ones(n),
             usd=table.usd[rows, action],
             seconds=table.seconds[rows, action],
             input_tokens=table.input_tokens[rows, action].astype(np.float64),
