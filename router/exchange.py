@@ -147,6 +147,7 @@ class Exchange:
             tags=dict(self.chat.hints.tags),
             observed=self.observed,
             prompt=self.chat.route_text if keep.store_prompts else None,
+            max_tokens=context.max_tokens,
         )
 
     def end(self, *, status: str, http_status: int, error: str | None = None) -> End:

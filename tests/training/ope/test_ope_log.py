@@ -174,6 +174,20 @@ def test_small_partitions_are_read_together(world: Sample, archive: Archive) -> 
         assert np.array_equal(getattr(again, each.name), getattr(whole, each.name)), each.name
 
 
+def test_a_clients_bound_comes_back_and_a_log_from_before_it_was_logged_has_none(
+    world: Sample, archive: Archive
+) -> None:
+    rows = logged(world)
+    rows[0] = (replace(rows[0][0], max_tokens=64), *rows[0][1:])
+    folder = archive(rows)
+    assert read(folder)[0].max_tokens.tolist() == [64.0, *[np.inf] * 39]
+    (path,) = folder.glob("archive/decisions/*/*.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["max_tokens"]), path)
+    older, tally = read(folder)
+    assert older.max_tokens.tolist() == [np.inf] * 40
+    assert tally.n_rounds == 40
+
+
 def test_what_several_later_requests_add_is_summed_and_open_ones_add_nothing(world: Sample, archive: Archive) -> None:
     rows = logged(world)
     first = rows[0][0].decision_id
