@@ -5,7 +5,7 @@ never draws, so it is worked out: in closed form for two arms, with fixed points
 """
 
 from dataclasses import dataclass
-from math import erf, sqrt
+from math import erf, isinf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,14 @@ def follow_doubt(
         return dist
     doubt = np.zeros(len(utility))
     doubt[rivals] = chances_of_best(utility[rivals], factor[rivals], points)
-    extra = float(doubt[rivals] @ usd[rivals]) - float(usd[best])
+    return dist + _share(doubt, usd, exploring, best=best) * (doubt - dist)
+
+
+def _share(doubt: Reals, usd: Reals, exploring: Exploring, *, best: int) -> float:
+    """How much of the traffic may follow ``doubt`` without spending more than is allowed."""
+    if isinf(exploring.extra_usd):  # of an incumbent that costs nothing it would allow ∞ · 0, which is no number
+        return exploring.share
+    asked = doubt > 0.0
+    extra = float(doubt[asked] @ usd[asked]) - float(usd[best])
     allowed = exploring.extra_usd * float(usd[best])
-    share = exploring.share if extra <= allowed else min(exploring.share, allowed / extra)
-    return dist + share * (doubt - dist)
+    return exploring.share if extra <= allowed else min(exploring.share, allowed / extra)
