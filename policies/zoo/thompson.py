@@ -12,36 +12,6 @@ from numpy.typing import NDArray
 
 from policies.predictions import Reals
 
-_PRIMES = (
-    2,
-    3,
-    5,
-    7,
-    11,
-    13,
-    17,
-    19,
-    23,
-    29,
-    31,
-    37,
-    41,
-    43,
-    47,
-    53,
-    59,
-    61,
-    67,
-    71,
-    73,
-    79,
-    83,
-    89,
-    97,
-    101,
-    103,
-    107,
-)
 N_POINTS = 256
 _LEAST_SD = 1e-9
 
