@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from policies.archive_schema import files_of
 from policies.prices import NANO
 from training.ope.arrow import counts, flat, is_value, matrix, place_of, vectors, whole
 from training.ope.judged import Judged, failed, first_given, given
@@ -71,6 +72,8 @@ class LoggedRounds:
     """A gateway's data directory, read as rounds as often as needed.
 
     Attributes:
+        files: Partitions that there were when it was opened. A running gateway adds to them: rows that a later pass
+            alone saw would move rounds to other folds, bring arms nobody knows, and be learned from untold.
         encoder_id: Only rounds embedded by it.
         until: Only rounds that began before this POSIX time.
         metric: Feedback that is the quality, within 0..1; None takes the first there is of the gateway's own.
@@ -81,6 +84,7 @@ class LoggedRounds:
     """
 
     folder: Path
+    files: frozenset[Path] = field(repr=False)
     encoder_id: str
     metric: str | None
     since: float | None
@@ -126,7 +130,8 @@ class LoggedRounds:
 
     def _chunks(self, told: Tally, progress: Progress | None) -> "Iterator[pa.Table]":
         until = self.until if self.until < np.inf else None
-        for table in gathered(read_tables(self.folder, since=self.since, until=until, columns=_COLUMNS)):
+        tables = read_tables(self.folder, since=self.since, until=until, columns=_COLUMNS, only=self.files)
+        for table in gathered(tables):
             told.n_rows += table.num_rows
             if table.num_rows:
                 told.newest_at = max(told.newest_at or 0.0, float(table["at"].to_numpy().max()))
@@ -245,8 +250,8 @@ def open_rounds(
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
     began: list[Reals] = []
-    later = LaterRequests()
-    for table in gathered(read_tables(folder, since=since, until=None, columns=_FIRST_LOOK)):
+    later, files = LaterRequests(), files_of(folder)
+    for table in gathered(read_tables(folder, since=since, until=None, columns=_FIRST_LOOK, only=files)):
         drawn = table.filter(pa.array(is_value(table["kind"], "drawn")))
         arms.update(flat(drawn["arms"])[1].unique().to_pylist())
         encoders.update(counts(drawn["encoder_id"]))
@@ -260,6 +265,7 @@ def open_rounds(
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
     return LoggedRounds(
         folder,
+        files,
         wanted,
         metric,
         since,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from logged_world import ARMS, Row, rows_of, simulated
+from logged_world import ARMS, Row, rows_of, simulated, write_archive
 
 from training.contender import Sample
 from training.ope.log import Tally, open_rounds
@@ -198,3 +198,25 @@ def test_what_several_later_requests_add_is_summed_and_open_ones_add_nothing(wor
     rounds, _ = read(archive(rows))
     assert rounds.seconds[0] == pytest.approx(rows[0][2].seconds + 4.0)
     assert rounds.seconds[1] == pytest.approx(rows[4][2].seconds)
+
+
+def test_what_a_running_gateway_archives_meanwhile_is_not_read(world: Sample, archive: Archive, tmp_path: Path) -> None:
+    """A judgement of the first round, and rounds of a new arm: each would part rounds from their folds."""
+    rows = logged(world)
+    later = [
+        (replace(row[0], arms=["new/instant", *ARMS[:2]], arm="new/instant"), *row[1:])
+        for row in logged(world, n=60)[40:]
+    ]
+    folder = archive([(*rows[0][:3], None), *rows[1:]])
+    log = open_rounds(folder)
+    (before,) = log.chunks()
+    for number, added in enumerate(([rows[0]], later)):
+        for path in write_archive(tmp_path / f"{number}", added).glob("archive/*/*/*.parquet"):
+            kept = folder / path.relative_to(tmp_path / f"{number}").with_name(
+                f"{2000 + number}-0-{2000 + number}-0.parquet"
+            )
+            path.rename(kept)
+    (after,) = log.chunks()
+    for each in fields(Rounds):
+        assert np.array_equal(getattr(after, each.name), getattr(before, each.name)), each.name
+    assert len(open_rounds(folder).arms) == 4  # opened again, all of it is there
