@@ -75,6 +75,8 @@ def _show(judged: Any, result: dict[str, Any], *, log: Path, as_json: bool) -> N
         Console().print(table_of(judged))
         for line in lines_of(judged):
             typer.echo(line)
+    elif "held_out_refused" in result["evaluation"]:
+        typer.echo(f"no judgement by the newest rounds: {result['evaluation']['held_out_refused']}")
     if "noise" in result["facts"]:
         from training.logged.noise import lines_of as lines_of_noise
 

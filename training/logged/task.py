@@ -72,7 +72,7 @@ def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[
         found = fit_on_log(teacher, encoder_id=encoder.encoder_id, prices=prices, caution=task.caution, seed=task.seed)
         return found if noise is None else replace(found, facts=found.facts | {"noise": noise.plain()})
 
-    judged = _judged(log, task, fit) if task.held_out > 0.0 else None
+    judged, evaluation = _held_out(log, task, fit)
     tally = Tally()
     final = fit(log, tally)
     data = {
@@ -83,7 +83,6 @@ def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[
         "first_at": float(log.began.min()),
         "last_at": float(log.began.max()),
     }
-    evaluation = {} if judged is None else {"held_out_rounds": judged.plain()}
     artifact = artifact_of(final.policy, final.task, facts=final.facts, data=data, evaluation=evaluation)
     saved = load_artifact(save_artifact(artifact, task.out, encoder=encoder), encoder=encoder)
     summary = {"artifact": str(task.out), "version": saved.version, "arms": list(log.arms), "data": data}
@@ -100,6 +99,20 @@ def _noise(part: LoggedRounds, task: TrainLog, progress: Progress) -> Noise | No
         )
     said = part.judgements(task.noisy, progress=progress)
     return measure(said, reference=task.metric, metrics=task.noisy, arms=part.arms)
+
+
+def _held_out(log: LoggedRounds, task: TrainLog, fit: Any) -> tuple[Evaluation | None, dict[str, Any]]:
+    """The judgement of the held-out rounds, and the same or why there is none as JSON values.
+
+    A part of a log may be too little, or too new to be judged, where all of it is enough to learn from.
+    """
+    if task.held_out == 0.0:
+        return None, {}
+    try:
+        judged = _judged(log, task, fit)
+    except EvaluationError as problem:
+        return None, {"held_out_refused": str(problem)}
+    return judged, {"held_out_rounds": judged.plain()}
 
 
 def _judged(log: LoggedRounds, task: TrainLog, fit: Any) -> Evaluation:

@@ -140,3 +140,19 @@ def test_noise_that_cannot_be_measured_is_refused(
     assert result.exit_code == 1
     assert message in result.output
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("judged", "logged", "why"),
+    [(250, 250, "187 judged rounds; at least 200 are needed"), (600, 800, "the log holds no round to evaluate on")],
+    ids=["too few", "the newest are not judged yet"],
+)
+def test_a_log_whose_newest_part_judges_nothing_is_learned_from_all_the_same(
+    tmp_path: Path, judged: int, logged: int, why: str
+) -> None:
+    rows = embedded_rows()
+    unjudged = [(*row[:3], None) for row in rows[judged:logged]]
+    data = write_archive(tmp_path / "data", [*rows[:judged], *unjudged])
+    printed = run("--log", str(data), "--out", str(tmp_path / "policy"))
+    assert f"no judgement by the newest rounds: {why}" in printed.split("judged rounds learned from")[0]
+    assert (tmp_path / "policy" / "manifest.json").exists()
