@@ -92,7 +92,8 @@ class Tutor:
         fields = self._ledger.state()
         if not fields:
             self._positions = ends(self._client)
-            self._begin(Learner(self._policy, self._settings))
+            # What waits there was taught to a state that somebody deleted: it must not be taken back from this one.
+            self._begin(Learner(self._policy, self._settings)).dropped.update(self._ledger.waiting())
             self._sequence = 1
             log.info("learning of artifact %s begins", self._policy.version)
             return self._served() | {"positions": dump_positions(self._positions)}

@@ -362,6 +362,21 @@ async def test_a_state_that_cannot_be_read_is_left_alone(
         assert log.state() == before
 
 
+async def test_beginning_anew_forgets_the_decisions_that_waited_too(valkey_url: str, tmp_path: Path) -> None:
+    """After the state's key was deleted, as the message above says: what was taught before cannot be taken back."""
+    async with Lessons(valkey_url, tmp_path) as log:
+        log.killed(log.tutor())
+        await teach(log)
+        log.killed(log.tutor())
+        log.client.delete(online_keys("v1").state)
+        log.killed(log.tutor())
+        for n in SCORES:
+            await log.feedback(n, 0.5)
+        log.caught_up(log.tutor())
+        assert log.shown() == (0.0, 0.0)
+        assert log.lost("late_or_unknown") == N
+
+
 async def test_a_row_that_is_none_teaches_nothing(valkey_url: str, tmp_path: Path) -> None:
     async with Lessons(valkey_url, tmp_path) as log:
         tutor: Tutor = log.caught_up(log.tutor())
