@@ -1,9 +1,12 @@
 """One round of learning: hold the lease, read on in the log, teach, publish."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import redis
 
 from policies.errors import ArtifactError
 from policies.online.alarm import Alarm
@@ -27,9 +30,6 @@ from router.online.snapshot import (
 )
 from router.online.tail import BATCH_ROWS, Batch, Positions, ends, read_after
 
-if TYPE_CHECKING:
-    import redis
-
 log = logging.getLogger(__name__)
 LESSON_ROWS = 200  # between two renewals of the lease
 Changes = dict[str, Any]
@@ -47,7 +47,7 @@ class Tutor:
         self,
         policy: DefaultPolicy,
         *,
-        client: "redis.Redis",
+        client: redis.Redis,
         ledger: Ledger,
         directory: Path,
         hearing: Hearing,
@@ -73,6 +73,11 @@ class Tutor:
         """
         try:
             return self._round()
+        except (StateUnreadable, OSError, ValueError):
+            self._awaiting = None
+            with contextlib.suppress(redis.RedisError):
+                self._ledger.release()  # what this learner cannot read, that of another gateway may
+            raise
         except BaseException:
             self._awaiting = None  # whether it was published or not, what lies in the store is right
             raise

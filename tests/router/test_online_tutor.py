@@ -362,6 +362,21 @@ async def test_a_state_that_cannot_be_read_is_left_alone(
         assert log.state() == before
 
 
+async def test_a_learner_that_cannot_go_on_stands_in_nobodys_way(valkey_url: str, tmp_path: Path) -> None:
+    """A gateway of an older version beside one that can read the state, or of a machine whose archive is damaged."""
+    async with Lessons(valkey_url, tmp_path) as log:
+        able = log.caught_up(log.tutor())
+        log.client.delete(online_keys("v1").lease)
+        unable = log.tutor()
+        log.client.hset(online_keys("v1").state, "format", 2)
+        with pytest.raises(StateUnreadable):
+            unable.round()
+        log.client.hset(online_keys("v1").state, "format", 1)  # stands for a version that reads it
+        await teach(log)
+        log.caught_up(able)
+        assert log.shown() == pytest.approx(log.expected(SCORES))
+
+
 async def test_beginning_anew_forgets_the_decisions_that_waited_too(valkey_url: str, tmp_path: Path) -> None:
     """After the state's key was deleted, as the message above says: what was taught before cannot be taken back."""
     async with Lessons(valkey_url, tmp_path) as log:
