@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from policies.id_index import words_of
 from training.ope.arrow import is_value, whole
 from training.ope.rounds import Integers, Mask, Reals
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FAILED = ("error", "upstream_cut")  # the arm gave no answer: quality 0, whatever it cost
+FAILED = ("error", "upstream_cut")  # the arm gave no answer: quality 0, whatever it cost, as often as others are judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,31 @@ def first_given(table: "pa.Table", metrics: Sequence[str]) -> Reals:
 def failed(table: "pa.Table") -> Mask:
     """Rows whose arm gave no answer."""
     return np.asarray(np.logical_or.reduce([is_value(table["outcome_status"], status) for status in FAILED]))
+
+
+def with_failures(table: "pa.Table", said: Reals, label: Reals, weight: Reals) -> tuple[Reals, Reals]:
+    """Labels and weights of all rows with those of the failures that nobody judged: 0 and 1, or none, each (n,).
+
+    As large a share of a tenant's failures counts as its answers weigh on average: all of them beside a tenth of the
+    answers would make an arm that sometimes fails ten times as bad at it.
+
+    Args:
+        said: By the metric that is the quality, NaN where it said nothing, shape (n,).
+        label / weight: Of each row but for its failure, NaN where unknown, shape (n,).
+    """
+    unjudged = failed(table) & np.isnan(said)
+    if not unjudged.any():
+        return label, weight
+    answered = is_value(table["outcome_status"], "ok") & (whole(table["embedding_dim"]).fill_null(0).to_numpy() > 0)
+    names = whole(table["tenant"]).fill_null("").dictionary_encode()
+    tenant, n_tenants = names.indices.to_numpy(), len(names.dictionary)
+    asked = np.bincount(tenant[answered], minlength=n_tenants)
+    heard = np.bincount(
+        tenant[answered], weights=np.where(np.isnan(label), 0.0, weight)[answered], minlength=n_tenants
+    )  # fmt: skip
+    usual = heard.sum() / asked.sum() if asked.any() else 1.0
+    share = np.where(asked > 0, heard / np.maximum(asked, 1), usual)
+    lottery = words_of(table["decision_id"])[:, 0] / 2.0**64  # by the id, so that every pass draws alike
+    counts = lottery < share[tenant]
+    quality = np.where(unjudged, np.where(counts, 0.0, np.nan), label)
+    return quality, np.where(unjudged, 1.0, weight)

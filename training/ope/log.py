@@ -12,7 +12,7 @@ import numpy as np
 from policies.archive_schema import files_of
 from policies.prices import NANO
 from training.ope.arrow import counts, flat, is_value, matrix, place_of, vectors, whole
-from training.ope.judged import Judged, failed, first_given, given
+from training.ope.judged import Judged, failed, first_given, given, with_failures
 from training.ope.later import SUMMED, Later, LaterRequests
 from training.ope.missing import Missing
 from training.ope.rounds import EvaluationError, Mask, Reals, Rounds
@@ -185,11 +185,12 @@ class LoggedRounds:
     def _judged(self, table: "pa.Table") -> tuple[Reals, Reals]:
         """Quality by its metric, 0 where the arm gave no answer; every judgement counts as one."""
         said = self._said(table)
-        return np.where(np.isnan(said) & failed(table), 0.0, said), np.ones(len(said))
+        return with_failures(table, said, said, np.ones(len(said)))
 
     def _labelled(self, sources: Sources, table: "pa.Table") -> tuple[Reals, Reals]:
         """Likewise, and what other metrics let expect where that one said nothing."""
-        return sources.labels(self._judged(table)[0], given(table, sources.names))
+        said = self._said(table)
+        return with_failures(table, said, *sources.labels(said, given(table, sources.names)))
 
     def _columns(self, table: "pa.Table", quality: Reals, weight: Reals, acted: str) -> Rounds:
         n, m = table.num_rows, len(self.arms)

@@ -72,6 +72,21 @@ def test_an_arm_that_gave_no_answer_has_quality_nought(world: Sample, archive: A
     assert tally.excluded == {"unjudged": 1}
 
 
+def test_failures_count_as_often_as_answers_are_judged(world: Sample, archive: Archive) -> None:
+    """Half of the log fails, a quarter of the answers is judged: a quarter of the failures counts, in every pass."""
+    rows = logged(world, n=2_000)
+    for place, (decision, vector, outcome, feedback) in enumerate(rows):
+        status, kept = ("error", None) if place % 2 else ("ok", feedback if place % 8 == 0 else None)
+        rows[place] = (decision, vector, replace(outcome, status=status), kept)
+    log, tally = open_rounds(archive(rows)), Tally()
+    (rounds,) = log.chunks(tally)
+    failed = len(rounds) - 250
+    assert failed == pytest.approx(250, abs=42)  # three standard errors
+    assert tally.excluded == {"unjudged": 2_000 - 250 - failed}
+    (again,) = log.chunks()
+    assert np.array_equal(again.at, rounds.at)
+
+
 def test_later_requests_of_a_turn_add_their_cost_to_its_decision(world: Sample, archive: Archive) -> None:
     rows = logged(world)
     first = rows[0][0].decision_id
