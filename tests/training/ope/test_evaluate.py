@@ -167,3 +167,20 @@ def test_where_judgements_are_missing_the_model_stands_in_and_the_queries_still_
     )
     assert ignored > truth + 0.1
     assert imputed == pytest.approx(truth, abs=0.05)
+
+
+def test_imputed_intervals_know_how_few_were_judged(world: Sample) -> None:
+    """A tenth is judged, at random: 95 % intervals of eight logs, none or one of which may miss."""
+    held, truth = 0, simulated(world, np.tile(MIXED, (len(world), 1))).truth(always(len(world), 1))[0]
+    for seed in range(8):
+        log = simulated(world, np.tile(MIXED, (len(world), 1)), n=3_000, seed=seed)
+
+        class Tenth:
+            def chunks(self, *args: object, log=log, seed=seed, **options: object):  # type: ignore[no-untyped-def]
+                rng = np.random.default_rng(seed)
+                for rounds in log.chunks():
+                    yield replace(rounds, quality=np.where(rng.random(len(rounds)) < 0.1, rounds.quality, np.nan))
+
+        found = evaluate(Tenth(), [FixedArm(ARMS[1])], Options()).policies[ARMS[1]].estimates["quality"]["dr"]
+        held += found.low <= truth <= found.high
+    assert held >= 7
