@@ -18,8 +18,9 @@ class Estimate:
 
     Attributes:
         low / high: Of the bootstrap.
-        bernstein: Empirical Bernstein bounds, which hold at any sample size; None where the outcome has no known range
-            or the estimator is no mean of rounds.
+        bernstein: Empirical Bernstein bounds of the mean of what was averaged, which hold at any sample size: of the
+            value itself where that mean is unbiased. None where the outcome has no known range or the estimator is no
+            mean of rounds.
     """
 
     value: float
