@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from policies.zoo.thompson import Exploring
 from router.metrics import Metrics
 from router.online.awaiting import Awaiting, Decided, Hearing
 from router.online.ledger import Hold, Ledger
+from router.online.news import News, load_untold
 from router.online.snapshot import (
     Served,
     StateUnreadable,
@@ -40,7 +41,7 @@ class Tutor:
 
     Args:
         directory: The data directory whose archive holds what was trimmed.
-        step: Called with ``taught`` before a round publishes, with ``published`` after.
+        step: Called with ``taught`` before a round publishes, ``published`` after, ``told`` once its news are told.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Tutor:
         self._awaiting: Awaiting | None = None
         self._positions: Positions = {}
         self._sequence = self._n_alarms = 0
+        self._news, self._has_told = News(metrics, artifact=policy.version), False
 
     def round(self) -> bool:
-        """Learn from the next rows; True where more stand in the log already.
+        """Learn from the next rows; True where more is to do at once.
 
         Raises:
             redis.RedisError, OSError: Store or archive cannot be read; call again, nothing is lost.
@@ -105,10 +107,11 @@ class Tutor:
         served = read_served(fields, artifact=self._policy.version)
         try:
             self._positions = load_positions(fields[b"positions"])
+            untold = load_untold(fields.get(b"untold", b"[]"))  # a state from before this field has none
             learner = recalled(served, fields[b"memory"], self._policy, self._settings)
         except (KeyError, ValueError, ArtifactError) as problem:
             raise StateUnreadable(self._policy.version, problem) from problem
-        awaiting = self._begin(learner)
+        awaiting = self._begin(learner, untold)
         kept = {name: Decided.load(record) for name, record in self._ledger.waiting().items()}
         awaiting.decisions = dict(sorted(kept.items(), key=lambda pair: pair[1].at))
         self._sequence = served.sequence
@@ -118,8 +121,9 @@ class Tutor:
         self._sequence += 1
         return self._served()
 
-    def _begin(self, learner: Learner) -> Awaiting:
+    def _begin(self, learner: Learner, untold: Iterable[Alarm] = ()) -> Awaiting:
         self._awaiting, self._n_alarms = Awaiting(self._policy, learner, self._hearing), 0
+        self._news = News(self._metrics, artifact=self._policy.version, untold=untold)
         return self._awaiting
 
     def _go_on(self, awaiting: Awaiting) -> bool:
@@ -141,7 +145,8 @@ class Tutor:
             self._sequence += 1
             changes |= self._served()
         self._step("taught")
-        return self._publish(changes) and not batch.is_last
+        # What was told is recorded at once, and not an interval later.
+        return self._publish(changes) and (self._has_told or not batch.is_last)
 
     def _served(self) -> Changes:
         assert self._awaiting is not None
@@ -153,9 +158,11 @@ class Tutor:
         """False where another learner has taken over: what was learned since is learned by that one."""
         awaiting = self._awaiting
         assert awaiting is not None
-        told = {"lessons": awaiting.learner.n_lessons, "waiting": awaiting.n_waiting}
+        self._news.add(awaiting.learner.alarms[self._n_alarms :])
+        self._n_alarms = len(awaiting.learner.alarms)
+        counted = {"lessons": awaiting.learner.n_lessons, "waiting": awaiting.n_waiting, "untold": self._news.dump()}
         changed = {name: awaiting.decisions[name].dump() for name in awaiting.changed}
-        if not self._ledger.publish(changes | told, dropped=awaiting.dropped, changed=changed):
+        if not self._ledger.publish(changes | counted, dropped=awaiting.dropped, changed=changed):
             log.warning("another learner has taken over")
             self._awaiting = None
             return False
@@ -164,16 +171,6 @@ class Tutor:
             self._metrics.online_dropped.labels(reason).inc(count)
         for part in (awaiting.changed, awaiting.dropped, awaiting.losses):
             part.clear()
-        for alarm in awaiting.learner.alarms[self._n_alarms :]:
-            self._tell(alarm)
-        self._n_alarms = len(awaiting.learner.alarms)
+        self._has_told = self._news.tell()
+        self._step("told")
         return True
-
-    def _tell(self, alarm: Alarm) -> None:
-        direction = "worse" if alarm.fell else "better"
-        self._metrics.arm_alarms.labels(alarm.arm, direction).inc()
-        log.warning(
-            "arm_alarm arm=%s direction=%s at=%.3f since=%.3f outcomes=%d shift=%+.3f fortune=%.0f artifact=%s",
-            alarm.arm, direction, alarm.at, alarm.since, alarm.n_outcomes, alarm.shift, alarm.statistic,
-            self._policy.version,
-        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""What whoever runs the gateway has to hear: told after the state that holds it, and again until that is recorded."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import orjson
+
+from policies.online.alarm import Alarm
+from router.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class News:
+    """Of one artifact: published with the state as untold, told, and with the next state no longer published.
+
+    A learner that dies between publishing and telling leaves it to the next one, which tells it then. One that dies
+    between telling and the next state has it told twice: two lines about one broken arm cost a glance, and a broken arm
+    that nobody hears of costs until somebody notices.
+    """
+
+    def __init__(self, metrics: Metrics, *, artifact: str, untold: Iterable[Alarm] = ()) -> None:
+        self._metrics, self._artifact, self._untold = metrics, artifact, list(untold)
+
+    def add(self, alarms: Iterable[Alarm]) -> None:
+        """What the next state holds and nobody has heard yet."""
+        self._untold += alarms
+
+    def dump(self) -> bytes:
+        """As the state holds it."""
+        return orjson.dumps([asdict(alarm) for alarm in self._untold])
+
+    def tell(self) -> bool:
+        """Tell all of it, once it is published; True if there was anything."""
+        untold, self._untold = self._untold, []
+        for alarm in untold:
+            self._tell(alarm)
+        return bool(untold)
+
+    def _tell(self, alarm: Alarm) -> None:
+        direction = "worse" if alarm.fell else "better"
+        self._metrics.arm_alarms.labels(alarm.arm, direction).inc()
+        log.warning(
+            "arm_alarm arm=%s direction=%s at=%.3f since=%.3f outcomes=%d shift=%+.3f fortune=%.0f artifact=%s",
+            alarm.arm, direction, alarm.at, alarm.since, alarm.n_outcomes, alarm.shift, alarm.statistic,
+            self._artifact,
+        )  # fmt: skip
+
+
+def load_untold(raw: bytes) -> list[Alarm]:
+    """The inverse of `News.dump`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return [Alarm(**told) for told in orjson.loads(raw)]
+    except TypeError as problem:
+        raise ValueError(f"untold alarms: {problem}") from problem
