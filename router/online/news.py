@@ -2,14 +2,27 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 import orjson
 
 from policies.online.alarm import Alarm
+from policies.prices import NANO
 from router.metrics import Metrics
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialEnd:
+    """The money of this arm's trial is spent: so much."""
+
+    arm: str
+    nano_usd: int
+
+
+Item = Alarm | TrialEnd
+_KINDS: dict[str, type[Item]] = {"alarm": Alarm, "trial": TrialEnd}
 
 
 class News:
@@ -20,25 +33,31 @@ class News:
     that nobody hears of costs until somebody notices.
     """
 
-    def __init__(self, metrics: Metrics, *, artifact: str, untold: Iterable[Alarm] = ()) -> None:
+    def __init__(self, metrics: Metrics, *, artifact: str, untold: Iterable[Item] = ()) -> None:
         self._metrics, self._artifact, self._untold = metrics, artifact, list(untold)
 
-    def add(self, alarms: Iterable[Alarm]) -> None:
+    def add(self, items: Iterable[Item]) -> None:
         """What the next state holds and nobody has heard yet."""
-        self._untold += alarms
+        self._untold += items
 
     def dump(self) -> bytes:
         """As the state holds it."""
-        return orjson.dumps([asdict(alarm) for alarm in self._untold])
+        kinds = {kind: name for name, kind in _KINDS.items()}
+        return orjson.dumps([[kinds[type(item)], asdict(item)] for item in self._untold])
 
     def tell(self) -> bool:
         """Tell all of it, once it is published; True if there was anything."""
         untold, self._untold = self._untold, []
-        for alarm in untold:
-            self._tell(alarm)
+        for item in untold:
+            if isinstance(item, Alarm):
+                self._tell_alarm(item)
+            else:
+                self._metrics.trials_ended.labels(item.arm).inc()
+                usd = f"{item.nano_usd // NANO}.{item.nano_usd % NANO:09d}"
+                log.warning("trial_ended arm=%s usd=%s artifact=%s", item.arm, usd, self._artifact)
         return bool(untold)
 
-    def _tell(self, alarm: Alarm) -> None:
+    def _tell_alarm(self, alarm: Alarm) -> None:
         direction = "worse" if alarm.fell else "better"
         self._metrics.arm_alarms.labels(alarm.arm, direction).inc()
         log.warning(
@@ -48,13 +67,13 @@ class News:
         )  # fmt: skip
 
 
-def load_untold(raw: bytes) -> list[Alarm]:
+def load_untold(raw: bytes) -> list[Item]:
     """The inverse of `News.dump`.
 
     Raises:
         ValueError: It is none.
     """
     try:
-        return [Alarm(**told) for told in orjson.loads(raw)]
-    except TypeError as problem:
-        raise ValueError(f"untold alarms: {problem}") from problem
+        return [_KINDS[name](**told) for name, told in orjson.loads(raw)]
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"untold news: {problem}") from problem

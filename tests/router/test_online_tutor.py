@@ -8,6 +8,7 @@ import redis
 from lessons import HEARING, Lessons, example_policy
 from safetensors.numpy import load
 
+from policies.zoo.thompson import Exploring
 from router.online.snapshot import StateUnreadable
 from router.online.tutor import Tutor
 from router.store.archive import archive_once
@@ -394,8 +395,10 @@ async def test_the_next_learner_knows_the_bets_too(valkey_url: str, tmp_path: Pa
 async def test_new_exploring_is_a_new_state(valkey_url: str, tmp_path: Path) -> None:
     async with Lessons(valkey_url, tmp_path) as log:
         log.killed(log.tutor())
-        log.caught_up(log.tutor(explore_share=0.5))
-        assert (log.served().sequence, log.served().explore_share) == (2, 0.5)
+        exploring = Exploring(share=0.5, extra_usd=0.2)
+        log.killed(log.tutor(exploring=exploring))
+        log.caught_up(log.tutor(exploring=exploring))
+        assert (log.served().sequence, log.served().exploring) == (2, exploring)
 
 
 @pytest.mark.parametrize(
