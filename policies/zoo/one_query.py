@@ -118,8 +118,7 @@ class OneQuery:
         self._weights = self._glance.weights(of_features, shift)
         self._roster = model if isinstance(model, Roster) else None
         self._bounds = None if guard is None else tuple(float(bound) for bound in guard.bounds)
-        with np.errstate(divide="ignore"):  # a smear of 0 is an amount of 0
-            log_smear = np.log(tokens.smear)
+        log_smear = np.log(tokens.smear)
         self._log_level, self._log_most = tokens.means + log_smear, tokens.log_max + log_smear
         self._first_token_s, self._s_per_token = np.ascontiguousarray(tokens.latency.T)
         self._known_variance = levels.residual_sd**2

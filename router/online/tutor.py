@@ -81,13 +81,11 @@ class Tutor:
         """
         try:
             return self._round()
-        except (StateUnreadable, OSError, ValueError):
-            self._awaiting = None
-            with contextlib.suppress(redis.RedisError):
-                self._ledger.release()  # what this learner cannot read, that of another gateway may
-            raise
-        except BaseException:
+        except BaseException as problem:
             self._awaiting = None  # whether it was published or not, what lies in the store is right
+            if isinstance(problem, StateUnreadable | OSError | ValueError):
+                with contextlib.suppress(redis.RedisError):
+                    self._ledger.release()  # what this learner cannot read, that of another gateway may
             raise
 
     def _round(self) -> bool:
