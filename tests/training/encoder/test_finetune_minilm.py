@@ -63,8 +63,13 @@ def test_as_many_prompts_as_scores_and_embeddings_are_needed(small_bert: Path, t
 
 @pytest.mark.parametrize(
     ("able", "dtype"),
-    [({}, "float32"), ({"avx512_bf16": False}, "float32"), ({"avx512_bf16": True}, "bfloat16"), ({"amx_bf16": True}, "bfloat16")],
-)  # fmt: skip
+    [
+        ({}, "float32"),
+        ({"avx512_bf16": False}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+    ],
+)
 def test_the_fast_numbers_are_used_only_where_the_processor_has_them(
     able: dict[str, bool], dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
