@@ -7,7 +7,7 @@ decisions also carry ``embedding`` (raw float16). What has no Parquet type of it
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -154,6 +154,11 @@ def partitions(
     return {shard: [path for _, path in sorted(paths)] for shard, paths in found.items()}
 
 
+def files_of(directory: Path) -> frozenset[Path]:
+    """Every partition that there is now, of all kinds: for `read_log`, where a log is read more than once."""
+    return frozenset(path for kind in ROWS for paths in partitions(directory, kind).values() for path in paths)
+
+
 def read_log(
     directory: Path,
     *,
@@ -161,6 +166,7 @@ def read_log(
     until: float | None = None,
     live: "Mapping[int, Mapping[str, Sequence[pa.Table]]] | None" = None,
     columns: Iterable[str] | None = None,
+    only: Collection[Path] | None = None,
 ) -> "Iterator[pa.Table]":
     """The log, joined: one table per partition of decisions, one row per request, no record twice.
 
@@ -176,6 +182,7 @@ def read_log(
         live: Shard -> kind -> tables of what is not archived yet. Read it before calling this: rows that move to the
             archive in between are then seen twice and dropped once, never missed.
         columns: Names of the columns to read; None for all.
+        only: Partitions to read, as `files_of` told them; None for all that there are.
 
     Raises:
         DamagedPartition: A file cannot be read.
@@ -188,6 +195,11 @@ def read_log(
     files["decisions"] = partitions(directory, "decisions", since=since, until=until)
     for shard in sorted(set(live).union(*files.values())):
         decisions, outcomes, feedback = (
-            Parts(kind, files[kind].get(shard, ()), live.get(shard, {}).get(kind, ())) for kind in ROWS
+            Parts(
+                kind,
+                [path for path in files[kind].get(shard, ()) if only is None or path in only],
+                live.get(shard, {}).get(kind, ()),
+            )
+            for kind in ROWS
         )
         yield from joined(decisions, outcomes, feedback, wanted=wanted, window=window)

@@ -30,6 +30,8 @@ class DecisionRow:
         observed: What the policy would have done for a tenant with ``observe: true``; same keys as a draw.
         embedding_dim: 0 when the row carries no embedding (late, not needed, or ``training: false``).
         prompt: Prompt text, only by the tenant's opt-in.
+        max_tokens: The client's bound of the answer, which a prediction of cost depends on; None for none, and in rows
+            of gateways that did not log it yet.
     """
 
     request_id: str
@@ -67,6 +69,7 @@ class DecisionRow:
     redraws: list[dict[str, object]] = field(default_factory=list)
     observed: dict[str, object] | None = None
     prompt: str | None = None
+    max_tokens: int | None = None
     v: int = SCHEMA
 
 

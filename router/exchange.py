@@ -201,6 +201,7 @@ class Exchange:
             redraws=self.redraws,
             observed=self.observed,
             prompt=self.chat.route_text if keep.store_prompts else None,
+            max_tokens=context.max_tokens,
         )
 
     def end(self, *, status: str, http_status: int, error: str | None = None) -> End:

@@ -45,6 +45,7 @@ class Metrics:
         self.retries = counter("retries", "Attempts after the first of a request", "kind")
         self.feedback = counter("feedback", "Feedback received", "metric")
         self.arm_alarms = counter("arm_alarms", "Arms whose scores are no longer those predicted", "arm", "direction")
+        self.trials_ended = counter("trials_ended", "Arms whose trial's money is spent", "arm")
         self.online_dropped = counter("online_dropped", "Decisions and feedback nothing was learned from", "reason")
         self.encoder_cache_hits = counter("encoder_cache_hits", "Embeddings served from the cache")
         self.encoder_cache_misses = counter("encoder_cache_misses", "Embeddings computed")

@@ -10,8 +10,8 @@ def one_thread(*libraries: str) -> Iterator[None]:
     """Within the block, or the function it decorates, BLAS, OpenMP and torch use one thread; then as many as before.
 
     A sum is split by threads, and so rounded by their number. Only what is loaded already can be told, so the block's
-    ``libraries`` are imported first: LightGBM on one thread still starts a crowd that waits for it, and where cores
-    are shared a fit took 35 times as long.
+    ``libraries`` are imported first: LightGBM on one thread still starts a crowd that waits for it, which takes
+    most of a fit's time where cores are shared.
 
     Raises:
         ImportError: A library is not installed.

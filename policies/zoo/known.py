@@ -56,6 +56,11 @@ def bounded_by_client(output_tokens: Reals, context: Context) -> Reals:
     return output_tokens if context.max_tokens is None else np.minimum(output_tokens, context.max_tokens)
 
 
+def bounded_by_clients(output_tokens: Reals, max_tokens: Reals) -> Reals:
+    """Likewise for many queries: ``output_tokens`` (n, n_arms), ``max_tokens`` (n,), infinite where none was set."""
+    return np.minimum(output_tokens, max_tokens[:, None])
+
+
 def unlearned(context: Context, arms: Sequence[ArmFacts]) -> Predictions:
     """Cost and time from the configuration alone; quality is unknown."""
     facts, unknown = declared(arms), np.full(len(arms), np.nan)

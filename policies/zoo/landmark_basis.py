@@ -19,7 +19,7 @@ from policies.predictions import Reals
 from policies.zoo.basis import CLIP, Floats, Tensors, check_shapes
 from policies.zoo.guard import measured
 
-_SURE = 500.0
+_SURE = 80.0
 _PARTS = (
     "centre", "projection", "landmarks", "lexical_mean", "lexical_sd", "hidden", "hidden_offset", "head", "head_offset",
     "numbers", "metric",
@@ -196,10 +196,10 @@ class LandmarkBasis:
         return cls(np.zeros(dim), np.eye(dim, 2), landmarks, zeros, ones, hidden, none, head, none, numbers, np.ones(3))
 
 
-def to_chances(log_odds: Reals, *, n_topics: int) -> None:
+def to_chances(log_odds: Reals | Floats, *, n_topics: int) -> None:
     """Heads from their log-odds in place, shape (..., g): softmax over the first ``n_topics``, logistic of the rest.
 
-    Cut at ±500, which no fit comes near and where nothing overflows.
+    Cut at ±80, which no fit comes near and where not even float32 overflows.
     """
     np.minimum(log_odds, _SURE, out=log_odds)
     np.maximum(log_odds, -_SURE, out=log_odds)

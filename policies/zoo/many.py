@@ -7,6 +7,7 @@ import numpy as np
 from policies.policy import ArmFacts
 from policies.predictions import Reals
 from policies.zoo.basis import Floats
+from policies.zoo.known import bounded_by_clients
 from policies.zoo.predictive import PredictivePolicy
 
 _BATCH = 8192  # queries expected of at once: their features are a few hundred numbers each
@@ -18,6 +19,7 @@ def scores_many(
     lexical: Floats,
     prompt_tokens: Reals,
     *,
+    max_tokens: Reals,
     arms: Sequence[ArmFacts],
     trade_offs: Reals,
 ) -> Reals | None:
@@ -27,6 +29,7 @@ def scores_many(
 
     Args:
         embeddings / lexical / prompt_tokens: Shapes (n, dim), (n, n_features) and (n,).
+        max_tokens: The clients' bounds of the answers, infinite for none, shape (n,).
         trade_offs: λ, μ, quality floor and cap in USD (infinite for none) of each query, shape (n, 4).
     """
     choice = policy.columns.of(arms)
@@ -36,7 +39,7 @@ def scores_many(
     for start in range(0, len(embeddings), _BATCH):
         rows = slice(start, start + _BATCH)
         expected = policy.expect(embeddings[rows], lexical[rows])
-        tokens = expected.output_tokens[:, choice.columns]
+        tokens = bounded_by_clients(expected.output_tokens[:, choice.columns], max_tokens[rows])
         usd = prompt_tokens[rows, None] * choice.usd_per_prompt_token + tokens * choice.usd_per_output_token
         if choice.unpriced is not None:
             usd = np.where(choice.unpriced, expected.usd[:, choice.columns], usd)

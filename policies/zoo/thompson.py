@@ -5,43 +5,13 @@ never draws, so it is worked out: in closed form for two arms, with fixed points
 """
 
 from dataclasses import dataclass
-from math import erf, sqrt
+from math import erf, isinf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policies.predictions import Reals
 
-_PRIMES = (
-    2,
-    3,
-    5,
-    7,
-    11,
-    13,
-    17,
-    19,
-    23,
-    29,
-    31,
-    37,
-    41,
-    43,
-    47,
-    53,
-    59,
-    61,
-    67,
-    71,
-    73,
-    79,
-    83,
-    89,
-    97,
-    101,
-    103,
-    107,
-)
 N_POINTS = 256
 _LEAST_SD = 1e-9
 
@@ -123,7 +93,14 @@ def follow_doubt(
         return dist
     doubt = np.zeros(len(utility))
     doubt[rivals] = chances_of_best(utility[rivals], factor[rivals], points)
-    extra = float(doubt[rivals] @ usd[rivals]) - float(usd[best])
+    return dist + _share(doubt, usd, exploring, best=best) * (doubt - dist)
+
+
+def _share(doubt: Reals, usd: Reals, exploring: Exploring, *, best: int) -> float:
+    """How much of the traffic may follow ``doubt`` without spending more than is allowed."""
+    if isinf(exploring.extra_usd):  # of an incumbent that costs nothing it would allow ∞ · 0, which is no number
+        return exploring.share
+    asked = doubt > 0.0
+    extra = float(doubt[asked] @ usd[asked]) - float(usd[best])
     allowed = exploring.extra_usd * float(usd[best])
-    share = exploring.share if extra <= allowed else min(exploring.share, allowed / extra)
-    return dist + share * (doubt - dist)
+    return exploring.share if extra <= allowed else min(exploring.share, allowed / extra)

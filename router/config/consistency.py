@@ -127,19 +127,30 @@ def _policy(config: Config, known: Known) -> Iterator[Problem]:
         if text is not None:
             yield from _arm(("policy", field), text, config=config, known=known)
     yield from _rules(policy, config, known)
-    yield from _online(config)
+    yield from _online(config, known)
 
 
-def _online(config: Config) -> Iterator[Problem]:
+def _online(config: Config, known: Known) -> Iterator[Problem]:
     policy, online = config.policy, config.policy.online
     if online.enabled and policy.name != "default":
         about = f"only the policy 'default' learns while it serves; got {policy.name!r}"
         yield Problem(("policy", "online", "enabled"), f"{about}; set policy.name to default, or remove this key")
+    for arm in online.trials:
+        yield from _trial(arm, config=config, known=known)
     for metric in online.metrics or ():
         if metric not in config.feedback:
             hint = did_you_mean(metric, config.feedback)
             message = f"no such metric; got {metric!r}{hint}; feedback has: {listed(config.feedback)}"
             yield Problem(("policy", "online", "metrics", metric), message)
+
+
+def _trial(arm: str, *, config: Config, known: Known) -> Iterator[Problem]:
+    path: Path = ("policy", "online", "trials", arm)
+    yield from _arm(path, arm, config=config, known=known)
+    for name, model in config.models.items():
+        if model.price is None and arm in [offered.name for offered in arms_of(name, model)]:
+            remedy = f"set models.{name}.price, {{input: 0, output: 0}} if it is free"
+            yield Problem(path, f"a trial ends when its money is spent, and {name!r} has no price; {remedy}")
 
 
 def _registered(path: Path, name: str, *, kind: str, built_in: tuple[str, ...]) -> Iterator[Problem]:

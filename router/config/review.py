@@ -47,6 +47,11 @@ def warnings_of(config: Config) -> Iterator[Problem]:
     if config.policy.online.enabled and config.tenants and not any(t.training for t in config.tenants.values()):
         remedy = "set training: true for a tenant whose feedback may be learned from"
         yield Problem(("policy", "online"), f"nothing will be learned: every tenant has training: false; {remedy}")
+    if config.policy.online.trials and config.policy.online.explore_share == 0:
+        remedy = "set it to 0.05, say, or remove the trials"
+        yield Problem(
+            ("policy", "online", "explore_share"), f"0: arms on trial get no traffic to try them on; {remedy}"
+        )
     for name, model in config.models.items():
         yield from _price(name, model)
     if len(arm_table(config)) == 1:

@@ -80,6 +80,8 @@ class OnlineConfig(Strict):
 
     enabled: bool = False
     explore_share: Share = 0.0
+    extra_usd: Annotated[float, Field(ge=0.0)] | None = None  # as a share of the best arm's cost; None: no bound
+    trials: dict[str, Annotated[float, Field(gt=0.0)]] = {}  # arm -> USD that exploring it may cost
     interval_s: Annotated[float, Field(ge=0.1, le=60.0)] = 5.0
     wait_s: Seconds = 86_400.0
     most_waiting: Count = 100_000

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from policies.zoo.thompson import Exploring
 from router.config.schema import Config, OnlineConfig, StoreConfig
 from router.online.awaiting import Hearing
 
@@ -40,6 +41,12 @@ class LearnerBrief:
         return Hearing(
             self.feedback, weights, frozenset(self.opted_out), wait_s=online.wait_s, most=online.most_waiting
         )
+
+    @property
+    def exploring(self) -> Exploring:
+        """As tenants' requests may explore, before any trial is over."""
+        extra_usd = self.online.extra_usd
+        return Exploring(share=self.online.explore_share, extra_usd=float("inf") if extra_usd is None else extra_usd)
 
     def dump(self) -> bytes:
         """One line."""

@@ -17,7 +17,7 @@ from router.store.keys import online_keys
 
 log = logging.getLogger(__name__)
 IDLE_S = 5.0
-_SERVED = ("format", "artifact", "sequence", "explore_share", "offsets")
+_SERVED = ("format", "artifact", "sequence", "explore_share", "extra_usd", "barred", "offsets")
 _TOLD = ("sequence", "lessons", "waiting", "read_at")
 
 

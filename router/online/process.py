@@ -36,6 +36,8 @@ def learn(brief: LearnerBrief, *, stop: threading.Event, metrics: Metrics) -> No
     for arm in policy.arm_names:
         for direction in ("worse", "better"):
             metrics.arm_alarms.labels(arm, direction)  # from 0 on, so that the first alarm is a rise
+    for arm in brief.online.trials:
+        metrics.trials_ended.labels(arm)
     with redis.Redis.from_url(store_url(brief.store), socket_timeout=REDIS_TIMEOUT_S) as client:
         ledger = Ledger(client, load_functions(), artifact=policy.version, lease_s=lease_s)
         tutor = Tutor(
@@ -44,7 +46,8 @@ def learn(brief: LearnerBrief, *, stop: threading.Event, metrics: Metrics) -> No
             ledger=ledger,
             directory=data_dir(brief.store),
             hearing=brief.hearing,
-            explore_share=brief.online.explore_share,
+            exploring=brief.exploring,
+            trials_usd=brief.online.trials,
             metrics=metrics,
         )
         run_rounds(tutor.round, stop=stop, interval_s=brief.online.interval_s)

@@ -15,8 +15,11 @@ log = logging.getLogger(__name__)
 
 # Of an archived row only these are read.
 COLUMNS = {
-    "decisions": ("request_id", "decision_id", "organisation", "tenant", "encoder_id", "features", "embedding"),
-    "outcomes": ("request_id", "decision_id", "status", "served_arm"),
+    "decisions": (
+        *("request_id", "decision_id", "organisation", "tenant", "encoder_id", "features", "embedding"),
+        *("kind", "policy", "arm", "arms", "quality", "usd", "seconds", "trade_off"),
+    ),
+    "outcomes": ("request_id", "decision_id", "status", "served_arm", "nano_usd"),
     "feedback": ("decision_id", "organisation", "tenant", "metric", "value"),
 }
 

@@ -38,7 +38,7 @@ class Served:
 
     artifact: str
     sequence: int
-    explore_share: float
+    exploring: Exploring
     offsets: bytes
 
     def dressed(self, policy: DefaultPolicy) -> DefaultPolicy:
@@ -49,7 +49,7 @@ class Served:
         """
         return policy.with_offsets(
             offsets_of(self.offsets, policy),
-            exploring=Exploring(share=self.explore_share),
+            exploring=self.exploring,
             version=f"{self.artifact}+{self.sequence}",
         )
 
@@ -60,7 +60,9 @@ def served_fields(served: Served) -> dict[str, bytes | str | int | float]:
         "format": FORMAT,
         "artifact": served.artifact,
         "sequence": served.sequence,
-        "explore_share": served.explore_share,
+        "explore_share": served.exploring.share,
+        "extra_usd": served.exploring.extra_usd,
+        "barred": orjson.dumps(sorted(served.exploring.barred)),
         "offsets": served.offsets,
     }
 
@@ -76,9 +78,16 @@ def read_served(fields: Fields, *, artifact: str) -> Served:
             raise ValueError(f"format {int(fields[b'format'])}, this version reads {FORMAT}")
         if fields[b"artifact"].decode() != artifact:
             raise ValueError(f"it is of artifact {fields[b'artifact'].decode()}")
-        return Served(artifact, int(fields[b"sequence"]), float(fields[b"explore_share"]), fields[b"offsets"])
-    except (KeyError, ValueError) as problem:
+        return Served(artifact, int(fields[b"sequence"]), _exploring(fields), fields[b"offsets"])
+    except (KeyError, TypeError, ValueError) as problem:
         raise StateUnreadable(artifact, problem) from problem
+
+
+def _exploring(fields: Fields) -> Exploring:
+    """A state from before there were trials bars nobody, and no spend."""
+    barred = frozenset(str(arm) for arm in orjson.loads(fields.get(b"barred", b"[]")))
+    extra_usd = float(fields.get(b"extra_usd", b"inf"))
+    return Exploring(share=float(fields[b"explore_share"]), extra_usd=extra_usd, barred=barred)
 
 
 def offsets_of(raw: bytes, policy: DefaultPolicy) -> Offsets:

@@ -27,6 +27,7 @@ DECISION = DecisionRow(
     quality=[0.5, None], quality_sd=[None, None], usd=[0.1, None], seconds=[1.0, 2.0], revisions=["x", "y"],
     removed={"c": "no tools"}, trade_off=[20.0, 0.0, 0.5, None], explore=0.02, policy="p@1", config="h",
     encoder_id="e", far=False, state="live", stream=True, prompt_tokens=30, features=[0.1, 0.2], embedding_dim=4,
+    max_tokens=256,
     tags={"team": "x"}, redraws=[{"arm": "b"}], observed={"arm": "a"},
 )  # fmt: skip
 OUTCOME = OutcomeRow(

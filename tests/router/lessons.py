@@ -14,6 +14,7 @@ from policies.features import FEATURE_NAMES
 from policies.policy import ArmFacts
 from policies.prices import Price
 from policies.zoo.default import DefaultPolicy
+from policies.zoo.thompson import Exploring
 from router.metrics import Metrics
 from router.online.awaiting import Hearing
 from router.online.ledger import Ledger
@@ -63,15 +64,16 @@ class Lessons:
         await self._stack.aclose()
 
     async def answered(self, *numbers: int, arm: str = "a/instant", organisation: str = "acme", **more: Any) -> None:
-        """Decisions with their outcomes; `training=False` as a tenant's row that opted out."""
+        """Decisions with their outcomes; `training=False` as a tenant's row that opted out, `decision` more of it."""
         status, tenant = more.get("status", "ok"), more.get("tenant", "t")
         for n in numbers:
             kept = embedding_of(n).tobytes() if more.get("training", True) else b""
             who = {"request_id": f"r{n}", "decision_id": f"d{n}", "organisation": organisation, "tenant": tenant}
             features = [0.0] * len(FEATURE_NAMES) if kept else []
             decision = {"encoder_id": "example" if kept else "", "features": features, "kind": "drawn", "arm": arm}
+            decision |= more.get("decision", {})
             await self.store.begin(Start(f"r{n}", organisation, b"{}", orjson.dumps(who | decision), kept))
-            outcome = orjson.dumps(who | {"status": status, "served_arm": arm})
+            outcome = orjson.dumps(who | {"status": status, "served_arm": arm} | more.get("outcome", {}))
             await self.store.settle(End(f"r{n}", organisation, outcome, f"d{n}", tenant))
 
     async def feedback(
@@ -88,7 +90,8 @@ class Lessons:
         """A learner as a process of its own would be."""
         policy = policy or example_policy()
         ledger = Ledger(self.client, load_functions(), artifact=policy.version, lease_s=30.0)
-        settings = {"hearing": HEARING, "explore_share": 0.0, "directory": self.folder, "metrics": self.metrics} | more
+        told = {"hearing": HEARING, "exploring": Exploring(share=0.0), "trials_usd": {}}
+        settings: dict[str, Any] = told | {"directory": self.folder, "metrics": self.metrics} | more
         return Tutor(policy, client=self.client, ledger=ledger, **settings)
 
     def caught_up(self, tutor: Tutor) -> Tutor:

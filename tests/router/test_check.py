@@ -103,6 +103,16 @@ tenants: {a: {keys: [in-the-open-34]}, b: {}}
     assert "in-the-open" not in "".join(told.values())
 
 
+def test_a_trial_without_exploring_is_a_warning(tmp_path: Path) -> None:
+    text = """
+models: {m: {deployments: [{upstream: fake}], price: {input: 1, output: 1}}}
+policy: {name: default, artifact: nowhere, online: {enabled: true, trials: {m/instant: 2.5}}}
+"""
+    report = examine(written(tmp_path, text), probe=False)
+    told = {".".join(map(str, warning.path)): warning.message for warning in report.warnings}
+    assert "arms on trial get no traffic" in told["policy.online.explore_share"]
+
+
 def test_mistakes_exit_with_one_and_json_tells_them(tmp_path: Path) -> None:
     app = Typer()
     app.command()(command)

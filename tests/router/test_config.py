@@ -97,6 +97,12 @@ MISTAKES = [
     ("policy: {name: default}", "policy.artifact", "required by the policy 'default'"),
     ("policy: {online: {enabled: true}}", "policy.online.enabled", "only the policy 'default' learns"),
     ("policy: {online: {metrics: {scor: 1}}}", "policy.online.metrics.scor", "did you mean 'score'?"),
+    ("policy: {online: {extra_usd: -1}}", "policy.online.extra_usd", "of at least 0, got -1"),
+    ("policy: {online: {trials: {m/instnat: 1}}}", "policy.online.trials.m/instnat", "did you mean 'm/instant'?"),
+    ("policy: {online: {trials: {m/instant: 0}}}", "policy.online.trials.m/instant", "above 0, got 0"),
+    ("policy: {online: {trials: {m/instant: .inf}}}", "policy.online.trials.m/instant", "expected a finite number"),
+    ("policy: {online: {trials: {m/instant: 1}}}", "policy.online.trials.m/instant", "'m' has no price; set models.m."),
+    ("policy: {online: {trials: [m/instant]}}", "policy.online.trials", "expected a mapping"),
     ("policy: {online: {explore_share: 2}}", "policy.online.explore_share", "of at most 1, got 2"),
 ]
 

@@ -75,6 +75,18 @@ async def test_a_row_tells_the_trade_off_in_force_and_each_arms_revision(valkey_
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("asked", "logged"), [({"max_tokens": 7}, 7), ({"max_completion_tokens": 9, "max_tokens": 7}, 9), ({}, None)]
+)
+async def test_the_clients_bound_of_the_answer_is_logged(
+    valkey_url: str, tmp_path: Path, asked: dict[str, int], logged: int | None
+) -> None:
+    async with World(valkey_url, tmp_path, tree()) as world:
+        await world.chat(body(**asked))
+        assert world.row()["max_tokens"] == logged
+
+
+@pytest.mark.asyncio
 async def test_a_long_client_id_is_cut(valkey_url: str, tmp_path: Path) -> None:
     async with World(valkey_url, tmp_path, tree()) as world:
         await world.chat(body(), x_client_request_id="i" * 500)

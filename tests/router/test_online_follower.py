@@ -11,6 +11,7 @@ from lessons import Lessons, example_policy
 from rig import TinyEncoder, World, body, tree, until
 
 from policies.zoo.default import DefaultPolicy
+from policies.zoo.thompson import Exploring
 from router.config.schema import OnlineConfig
 from router.online.follower import Follower
 from router.setup import Setup
@@ -160,6 +161,34 @@ async def test_off_it_asks_the_store_for_nothing(valkey_url: str, tmp_path: Path
         assert follower.take(setup) is setup
         await follower.look(served.gateway)
         assert served.gateway.setup is setup
+
+
+async def test_what_the_gateway_bills_is_what_the_trials_cost_and_workers_bar_what_is_over(
+    valkey_url: str, tmp_path: Path
+) -> None:
+    """Counted again here from the rows of real requests: the arm of highest utility pays nothing."""
+    async with Lessons(valkey_url, tmp_path) as log, world(valkey_url, tmp_path) as served:
+        gateway, trials = served.gateway, dict.fromkeys(("a/instant", "b/instant", "c/instant"), 1e-9)
+        follower = Follower(log.store, gateway.metrics)
+        gateway.setup = follower.take(learning(gateway.setup, example_policy()))
+        tutor = log.caught_up(log.tutor(exploring=Exploring(share=1.0), trials_usd=trials))
+        await follower.look(gateway)
+        for n in range(20):
+            await served.chat(body(f"question {n}", model="auto:best"))
+        bills = {row["decision_id"]: row["nano_usd"] for row in served.rows(b"o")}
+        cost: dict[str, int] = {}
+        for row in served.rows(b"d"):
+            per_usd, per_s, *_ = row["trade_off"]
+            numbers = zip(row["arms"], row["quality"], row["usd"], row["seconds"], strict=True)
+            worth = {arm: quality - per_usd * usd - per_s * seconds for arm, quality, usd, seconds in numbers}
+            if worth[row["arm"]] < max(worth.values()):
+                cost[row["arm"]] = cost.get(row["arm"], 0) + bills[row["decision_id"]]
+        assert "c/instant" in cost
+        log.caught_up(tutor)
+        assert orjson.loads(log.state()[b"trials"])["spent_nano_usd"] == cost
+        await follower.look(gateway)
+        assert label(served) == "default@v1+2"
+        assert gateway.setup.policy._exploring.barred == set(cost)  # type: ignore[attr-defined]
 
 
 async def test_what_the_gateway_logs_is_what_the_learner_learns_from(valkey_url: str, tmp_path: Path) -> None:

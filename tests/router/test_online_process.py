@@ -16,6 +16,7 @@ from lessons import example_policy
 
 from policies.artifact import Artifact, read_artifact, save_artifact
 from policies.features import FEATURES_ID
+from policies.zoo.thompson import Exploring
 from router.config.load import build_config
 from router.config.schema import Config
 from router.online.brief import LearnerBrief
@@ -61,14 +62,16 @@ def soon(condition: Callable[[], Any]) -> Any:
 
 
 def test_a_brief_says_who_is_heard_and_survives_its_pipe(tmp_path: Path) -> None:
-    brief = LearnerBrief.of(config(tmp_path, metrics={"thumbs": 0.3}, wait_s=60))
+    brief = LearnerBrief.of(config(tmp_path, metrics={"thumbs": 0.3}, wait_s=60, explore_share=0.1, extra_usd=0.5))
     assert brief is not None
     assert LearnerBrief.load(brief.dump()) == brief
     assert brief.dump().count(b"\n") == 1
     hearing = brief.hearing
     assert (hearing.weights, hearing.opted_out, hearing.wait_s) == ({"thumbs": 0.3}, {("acme", "quiet")}, 60)
+    assert brief.exploring == Exploring(share=0.1, extra_usd=0.5)
     every = LearnerBrief.of(config(tmp_path))
     assert every is not None
+    assert every.exploring == Exploring(share=0.0)
     assert every.hearing.weights == dict.fromkeys(("accept", "score", "thumbs", "tests_passed"), 1.0)
 
 

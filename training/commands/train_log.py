@@ -14,6 +14,10 @@ def log(
     metric: Annotated[
         str | None, typer.Option(help="Feedback that is the quality, 0..1; default: the first there is.")
     ] = None,
+    noisy_metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Feedback that stands in where --metric is missing, weighted by its learned noise; repeat."),
+    ] = None,
     since: Annotated[float | None, typer.Option(help="Only requests from this POSIX time on.")] = None,
     prices: Annotated[
         Path | None, typer.Option(help="Prices of arms, JSON or YAML; else costs are learned as recorded.")
@@ -40,8 +44,8 @@ def log(
     from training.records.record import RecordError
 
     task = TrainLog(
-        log, out, metric=metric, since=since, prices_file=prices, caution=caution, held_out=held_out,
-        usd_per_correct_answer=usd_per_correct_answer, seed=seed,
+        log, out, metric=metric, noisy=tuple(noisy_metric or ()), since=since, prices_file=prices, caution=caution,
+        held_out=held_out, usd_per_correct_answer=usd_per_correct_answer, seed=seed,
     )  # fmt: skip
     try:
         prepare_encoder(encoder, source=source)
@@ -70,6 +74,13 @@ def _show(judged: Any, result: dict[str, Any], *, log: Path, as_json: bool) -> N
         typer.echo("fitted on the older rounds, judged on the newest:")
         Console().print(table_of(judged))
         for line in lines_of(judged):
+            typer.echo(line)
+    elif "held_out_refused" in result["evaluation"]:
+        typer.echo(f"no judgement by the newest rounds: {result['evaluation']['held_out_refused']}")
+    if "noise" in result["facts"]:
+        from training.logged.noise import lines_of as lines_of_noise
+
+        for line in lines_of_noise(result["facts"]["noise"]):
             typer.echo(line)
     learned = ", ".join(f"{name} {n:,}" for name, n in result["facts"]["judged_rounds"].items())
     typer.echo(f"judged rounds learned from: {learned}")

@@ -82,9 +82,10 @@ def fit_on_log(
 
 
 def _check(teacher: LogTeacher, names: tuple[str, ...], prices: Mapping[str, Price]) -> None:
-    n = int(teacher.counts.sum())
+    n = int(round(teacher.worth.sum(), 6))
     if n < LEAST_ROUNDS:
-        raise EvaluationError(f"{n} judged rounds; at least {LEAST_ROUNDS} are needed, better thousands")
+        counted = "" if n == int(teacher.counts.sum()) else ", noisy ones by their weight"
+        raise EvaluationError(f"{n} judged rounds{counted}; at least {LEAST_ROUNDS} are needed, better thousands")
     if np.count_nonzero(teacher.counts) < 2:
         only = names[int(teacher.counts.argmax())]
         raise EvaluationError(f"every judged round was answered by {only}; log with exploration > 0, then train")
@@ -108,11 +109,21 @@ def _inputs(teacher: LogTeacher, told: Reals) -> Inputs:
         embeddings=sample.embeddings,
         lexical=sample.features,
         prompt_tokens=sample.prompt_tokens,
-        scores=_cells(sample, sample.quality),
+        scores=_cells(sample, _as_if_judged(sample, told)),
         log_tokens=log_tokens,
         usd=_cells(sample, sample.usd),
         input_ratio=ratio,
     )
+
+
+def _as_if_judged(sample: Rounds, told: Reals) -> Reals:
+    """Quality, shape (n,), a noisy label drawn in to where it scatters about what was told as a judgement does.
+
+    Residuals tell the policy that serves how far answers scatter; how noisy a source was is none of their business.
+    """
+    expected = told[np.arange(len(sample)), sample.action, 0]
+    drawn_in = expected + np.sqrt(sample.weight) * (sample.quality - expected)
+    return np.where(sample.weight < 1.0, drawn_in, sample.quality)
 
 
 def _cells(sample: Rounds, values: Reals) -> Reals:

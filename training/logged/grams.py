@@ -15,7 +15,7 @@ class Grams:
         products: Shape (m, d, d).
         targets: Shape (m, d, k).
         squares: Σ y², shape (m, k).
-        counts: Rounds of each arm, or their summed weights, shape (m,).
+        counts: Rounds of each arm, whatever their weights, shape (m,).
     """
 
     products: Reals
@@ -33,7 +33,10 @@ class Grams:
         )
 
     def add(self, features: Reals, action: Integers, targets: Reals, weights: Reals | None = None) -> None:
-        """Add rounds: ``features`` (n, d), drawn ``action`` (n,), ``targets`` (n, k), ``weights`` (n,) or 1 each."""
+        """Add rounds: ``features`` (n, d), drawn ``action`` (n,), ``targets`` (n, k), ``weights`` (n,) or 1 each.
+
+        A weight is the variance of a target of weight 1 over that of this one.
+        """
         for arm in np.unique(action):
             rows = action == arm
             phi, y = features[rows], targets[rows]
@@ -42,7 +45,12 @@ class Grams:
             self.products[arm] += phi.T @ weighted
             self.targets[arm] += weighted.T @ y
             self.squares[arm] += weight @ y**2
-            self.counts[arm] += weight.sum()
+            self.counts[arm] += len(phi)
+
+    def of(self, targets: slice) -> "Grams":
+        """A copy with some of the targets."""
+        aims, squares = self.targets[:, :, targets].copy(), self.squares[:, targets].copy()
+        return Grams(self.products.copy(), aims, squares, self.counts.copy())
 
     def __add__(self, other: "Grams") -> "Grams":
         return Grams(

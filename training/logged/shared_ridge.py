@@ -43,7 +43,7 @@ class SharedRidge:
     Attributes:
         weights: w₀ + v_a of every arm, the first feature being 1, shape (m, d, k).
         priors: Of each target.
-        noise: Variance of a target about its prediction, shape (k,).
+        noise: Variance of a target of weight 1 about its prediction, shape (k,).
         apart: Posterior covariance of v_a over the noise, given w₀, of the first target, shape (m, d, d).
     """
 
@@ -62,6 +62,12 @@ class SharedRidge:
         """Standard deviation of what tells each arm apart, of the first target, shape (n, m)."""
         variance = np.stack([np.einsum("nd,nd->n", features @ each, features) for each in self.apart], axis=1)
         return np.asarray(np.sqrt(self.noise[0] * np.maximum(variance, 0.0)))
+
+    def beside(self, other: "SharedRidge") -> "SharedRidge":
+        """These targets, then those of another fit on the same features and arms."""
+        weights = np.concatenate([self.weights, other.weights], axis=2)
+        noise = np.concatenate([self.noise, other.noise])
+        return SharedRidge(weights, self.priors + other.priors, noise, self.apart)
 
 
 def fit_shared_ridge(grams: Grams, *, priors: Sequence[Prior] | None = None) -> SharedRidge:

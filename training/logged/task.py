@@ -11,6 +11,8 @@ from policies.encoders.base import Encoder
 from policies.policy import ArmFacts
 from policies.tradeoff import TradeOff
 from training.logged.fit import CAUTION, LogFit, fit_on_log
+from training.logged.measure import measure
+from training.logged.noise import Noise
 from training.logged.teacher import fit_teacher
 from training.ope.evaluate import Evaluation, Options, evaluate
 from training.ope.log import LoggedRounds, Progress, Tally, open_rounds
@@ -29,6 +31,7 @@ class TrainLog:
     Attributes:
         log: A gateway's data directory.
         metric / since: As for ``open_rounds``.
+        noisy: Metrics that stand in where ``metric`` said nothing, weighted by the noise that is learned of each.
         caution: As for ``fit_on_log``.
         held_out: Share of the rounds, the newest, on which a fit on the others is judged; 0 judges nothing.
         usd_per_correct_answer: Trade-off of that judgement; None takes each round's own.
@@ -37,6 +40,7 @@ class TrainLog:
     log: Path
     out: Path
     metric: str | None = None
+    noisy: tuple[str, ...] = ()
     since: float | None = None
     prices_file: Path | None = None
     caution: float = CAUTION
@@ -49,7 +53,8 @@ def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[
     """Run the task and write its artifact; returns the judgement of the held-out rounds and a summary of JSON values.
 
     Raises:
-        EvaluationError: The log cannot be read, teaches too little or was embedded by another encoder.
+        EvaluationError: The log cannot be read, teaches too little or was embedded by another encoder, or there is
+            nothing to measure the noisy metrics against.
         PolicyError: The artifact cannot be written there.
         RecordError: The prices cannot be read.
     """
@@ -62,10 +67,12 @@ def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[
     prices = {} if task.prices_file is None else read_prices(task.prices_file)
 
     def fit(part: LoggedRounds, tally: Tally | None = None) -> LogFit:
-        teacher = fit_teacher(part.labels(tally, progress=progress), seed=task.seed)
-        return fit_on_log(teacher, encoder_id=encoder.encoder_id, prices=prices, caution=task.caution, seed=task.seed)
+        noise = _noise(part, task, progress)
+        teacher = fit_teacher(part.labels(tally, progress=progress, sources=noise), seed=task.seed)
+        found = fit_on_log(teacher, encoder_id=encoder.encoder_id, prices=prices, caution=task.caution, seed=task.seed)
+        return found if noise is None else replace(found, facts=found.facts | {"noise": noise.plain()})
 
-    judged = _judged(log, task, fit) if task.held_out > 0.0 else None
+    judged, evaluation = _held_out(log, task, fit)
     tally = Tally()
     final = fit(log, tally)
     data = {
@@ -76,15 +83,40 @@ def train_log(task: TrainLog, *, encoder: Encoder, progress: Progress) -> tuple[
         "first_at": float(log.began.min()),
         "last_at": float(log.began.max()),
     }
-    evaluation = {} if judged is None else {"held_out_rounds": judged.plain()}
     artifact = artifact_of(final.policy, final.task, facts=final.facts, data=data, evaluation=evaluation)
     saved = load_artifact(save_artifact(artifact, task.out, encoder=encoder), encoder=encoder)
     summary = {"artifact": str(task.out), "version": saved.version, "arms": list(log.arms), "data": data}
     return judged, summary | {"facts": final.facts, "evaluation": evaluation}
 
 
+def _noise(part: LoggedRounds, task: TrainLog, progress: Progress) -> Noise | None:
+    """Learned of the very rounds that are fitted to, so that what is held out stays unseen."""
+    if not task.noisy:
+        return None
+    if task.metric is None:
+        raise EvaluationError(
+            "--noisy-metric: others are measured against one metric that is the quality; name it with --metric"
+        )
+    said = part.judgements(task.noisy, progress=progress)
+    return measure(said, reference=task.metric, metrics=task.noisy, arms=part.arms)
+
+
+def _held_out(log: LoggedRounds, task: TrainLog, fit: Any) -> tuple[Evaluation | None, dict[str, Any]]:
+    """The judgement of the held-out rounds, and the same or why there is none as JSON values.
+
+    A part of a log may be too little, or too new to be judged, where all of it is enough to learn from.
+    """
+    if task.held_out == 0.0:
+        return None, {}
+    try:
+        judged = _judged(log, task, fit)
+    except EvaluationError as problem:
+        return None, {"held_out_refused": str(problem)}
+    return judged, {"held_out_rounds": judged.plain()}
+
+
 def _judged(log: LoggedRounds, task: TrainLog, fit: Any) -> Evaluation:
-    """The fit on the older rounds, judged on the newer ones, which it has not learned from."""
+    """The fit on the older rounds, judged on the newer ones by the metric that is the quality, and by no other."""
     cut = float(np.quantile(log.began, 1.0 - task.held_out))
     older, newer = replace(log, until=cut), replace(log, since=cut)
     part: LogFit = fit(older)

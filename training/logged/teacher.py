@@ -8,17 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.inputs import Reals
 from training.logged.features import FeatureScale, fit_scale
-from training.logged.grams import Grams
-from training.logged.shared_ridge import SharedRidge, fit_shared_ridge, left_out, likeliest
-from training.ope.expected import N_FOLDS, folds_from
-from training.ope.rounds import EvaluationError, Rounds, concatenated
+from training.logged.shared_ridge import SharedRidge
+from training.logged.sums import LogSums
+from training.ope.expected import folds_from
+from training.ope.rounds import EvaluationError, Integers, Rounds, concatenated
 
 MOST_ROWS = 20_000  # queries that a student hears; the ridge itself hears all
-_LEAST_USD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +28,16 @@ class LogTeacher:
         sample: Rounds of the log, at most ``MOST_ROWS``.
         fold: Of each of them, shape (n,).
         counts: Rounds of each arm in the log, shape (m,).
+        worth: The same by the weight of their judgements, shape (m,).
         input_tokens / estimated_tokens: Billed and estimated prompt tokens of each arm's rounds, shape (m,).
     """
 
     scale: FeatureScale
     models: tuple[SharedRidge, ...]
     sample: Rounds
-    fold: NDArray[np.int64]
+    fold: Integers
     counts: Reals
+    worth: Reals
     input_tokens: Reals
     estimated_tokens: Reals
 
@@ -59,38 +59,26 @@ def fit_teacher(chunks: Iterable[Rounds], *, seed: int = 0, most_rows: int = MOS
         EvaluationError: There is no labelled round.
     """
     scale: FeatureScale | None = None
-    parts: list[Grams] = []
+    sums = LogSums.empty(0, 0)
     kept = _Reservoir(most_rows, np.random.default_rng(seed))
-    billed, estimated, first = np.zeros(0), np.zeros(0), 0
+    billed, estimated, worth, first = np.zeros(0), np.zeros(0), np.zeros(0), 0
     for rounds in chunks:
         m = len(rounds.arms)
         if scale is None:
             scale = fit_scale(rounds.embeddings, rounds.features)
-            parts = [Grams.empty(n_arms=m, n_features=scale.n_outputs, n_targets=3) for _ in range(N_FOLDS)]
-            billed, estimated = np.zeros(m), np.zeros(m)
-        features, fold = scale(rounds.embeddings, rounds.features), folds_from(first, len(rounds))
-        targets = _targets(rounds)
-        for part in range(N_FOLDS):
-            rows = fold == part
-            parts[part].add(features[rows], rounds.action[rows], targets[rows])
+            sums = LogSums.empty(m, scale.n_outputs)
+            billed, estimated, worth = np.zeros(m), np.zeros(m), np.zeros(m)
+        fold = folds_from(first, len(rounds))
+        sums.add(scale(rounds.embeddings, rounds.features), fold, rounds)
         billed += np.bincount(rounds.action, weights=rounds.input_tokens, minlength=m)
         estimated += np.bincount(rounds.action, weights=rounds.prompt_tokens, minlength=m)
+        worth += np.bincount(rounds.action, weights=rounds.weight, minlength=m)
         kept.add(rounds, fold)
         first += len(rounds)
     if scale is None:
         raise EvaluationError("the log holds no judged round to learn from; send feedback with the answers' ids")
-    whole = sum(parts[1:], parts[0])
-    priors = likeliest(whole)
-    models = tuple(fit_shared_ridge(grams, priors=priors) for grams in left_out(parts))
     sample, folds = kept.sample()
-    return LogTeacher(scale, models, sample, folds, whole.counts, billed, estimated)
-
-
-def _targets(rounds: Rounds) -> Reals:
-    """Quality, log tokens and log USD; USD that is unknown counts as the least, and only priced arms may lack it."""
-    usd = np.where(np.isnan(rounds.usd), 0.0, rounds.usd)
-    logs = np.log(np.maximum(rounds.output_tokens, 1.0)), np.log(np.maximum(usd, _LEAST_USD))
-    return np.stack([rounds.quality, *logs], axis=1)
+    return LogTeacher(scale, sums.models(), sample, folds, sums.counts, worth, billed, estimated)
 
 
 class _Reservoir:
@@ -98,19 +86,19 @@ class _Reservoir:
 
     def __init__(self, most: int, rng: np.random.Generator) -> None:
         self._most, self._rng, self._share = most, rng, 1.0
-        self._held: list[tuple[Rounds, NDArray[np.int64]]] = []
+        self._held: list[tuple[Rounds, Integers]] = []
 
-    def add(self, rounds: Rounds, fold: NDArray[np.int64]) -> None:
+    def add(self, rounds: Rounds, fold: Integers) -> None:
         self._held.append(self._thinned(rounds, fold, self._share))
         while sum(len(each) for each, _ in self._held) > self._most:
             self._share /= 2.0
             self._held = [self._thinned(*each, 0.5) for each in self._held]
 
-    def sample(self) -> tuple[Rounds, NDArray[np.int64]]:
+    def sample(self) -> tuple[Rounds, Integers]:
         rounds = concatenated([each for each, _ in self._held])
         return rounds, np.concatenate([fold for _, fold in self._held])
 
-    def _thinned(self, rounds: Rounds, fold: NDArray[np.int64], share: float) -> tuple[Rounds, NDArray[np.int64]]:
+    def _thinned(self, rounds: Rounds, fold: Integers, share: float) -> tuple[Rounds, Integers]:
         if share >= 1.0:
             return rounds, fold
         kept = self._rng.random(len(rounds)) < share

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from training.ope.rounds import Floats, Integers, Reals
+from training.ope.rounds import Floats, Integers, Mask, Reals
 
 
 def whole(column: Any) -> Any:
@@ -53,3 +53,12 @@ def place_of(names: Any, among: tuple[str, ...]) -> Integers:
 
     found: Any = pc.index_in(names, value_set=pa.array(among, pa.string()))
     return np.asarray(found.fill_null(-1).to_numpy(), dtype=np.int64)
+
+
+def is_value(column: Any, value: str | None) -> Mask:
+    """Which rows are ``value``, shape (n,)."""
+    import pyarrow.compute as pc
+
+    equal: Any = pc.equal
+    found = pc.is_null(column) if value is None else pc.fill_null(equal(column, value), False)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -183,7 +183,7 @@ class _Read:
 
 def _read(facts: Facts, name: str, place: int, options: Options, support: Support) -> _Read:
     terms, measure = facts.terms(name, place, clip=options.clip), MEASURES[place]
-    spread = 1.0 if measure == "quality" else None
+    spread = facts.spread if measure == "quality" else None
     switch = switch_of(terms, spread=spread or float(np.ptp(terms.outcome)))
     columns = terms.columns(switch=switch)
     gained = (columns[:, _DR] - terms.outcome)[:, None]

@@ -19,11 +19,13 @@ class CrossFit:
 
     Attributes:
         ranges: Least and largest outcome seen, shape (2, 3): no expectation lies outside.
+        judged: Share of each arm's rounds that somebody judged, 1 where it has none, shape (m,).
     """
 
     scale: FeatureScale
     models: tuple[SharedRidge, ...]
     ranges: Reals
+    judged: Reals
 
     def __call__(self, rounds: Rounds, *, first: int) -> Reals:
         """Expected outcomes of every arm, shape (n, m, 3); ``first`` is the rounds' place in the log."""
@@ -56,15 +58,19 @@ def cross_fit(chunks: Iterable[Rounds]) -> CrossFit:
     scale: FeatureScale | None = None
     parts: list[Grams] = []
     first, low, high = 0, np.full(3, np.inf), np.full(3, -np.inf)
+    drawn, heard = np.zeros(0), np.zeros(0)
     for rounds in chunks:
         if scale is None:
             scale = fit_scale(rounds.embeddings, rounds.features)
             parts = [
                 Grams.empty(n_arms=len(rounds.arms), n_features=scale.n_outputs, n_targets=3) for _ in range(N_FOLDS)
             ]
+            drawn, heard = np.zeros(len(rounds.arms)), np.zeros(len(rounds.arms))
         features, fold = scale(rounds.embeddings, rounds.features), folds_from(first, len(rounds))
         first += len(rounds)
         judged = ~np.isnan(rounds.quality)
+        drawn += np.bincount(rounds.action, minlength=len(drawn))
+        heard += np.bincount(rounds.action[judged], minlength=len(heard))
         if not judged.any():
             continue
         outcomes = rounds.outcomes()[judged]
@@ -80,7 +86,8 @@ def cross_fit(chunks: Iterable[Rounds]) -> CrossFit:
     priors = likeliest(sum(parts[1:], parts[0]))  # two numbers per outcome: nothing of a round is left in them
     models = tuple(fit_shared_ridge(grams, priors=priors) for grams in left_out(parts))
     seen = low <= high  # an outcome that no round has is 0 to the model, and never reported
-    return CrossFit(scale, models, np.where(seen, np.stack([low, high]), 0.0))
+    shares = np.where(heard > 0, heard / np.maximum(drawn, 1.0), 1.0)
+    return CrossFit(scale, models, np.where(seen, np.stack([low, high]), 0.0), shares)
 
 
 def _mean_of_known(outcomes: Reals) -> Reals:

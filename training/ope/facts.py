@@ -40,6 +40,7 @@ class Facts:
         outcome: Quality, USD, seconds and utility as they came, shape (n, 4).
         fitted: What was expected of the drawn arm, shape (n, 4).
         tenant / cluster: Groups of the rounds, shape (n,); a tenant is its place in ``tenants``.
+        spread: Width of the range of a quality as it came; above 1 where some were imputed.
         best / even: Mean expected utility of the best arm and of an eligible one at random.
         cells: Rounds of each cluster and arm, shape (n_clusters, m).
         seen: By name of the target policy.
@@ -50,6 +51,7 @@ class Facts:
     tenant: NDArray[np.int32]
     cluster: NDArray[np.int8]
     tenants: tuple[str, ...]
+    spread: float
     best: float
     even: float
     cells: Integers
@@ -101,7 +103,7 @@ def gather(
         expected = with_utility(model.expect(features, first=first), rounds.trade_off[:, None, :])  # (n, m, 4)
         fitted = expected[np.arange(len(rounds)), rounds.action]
         part = _Part(
-            outcome=with_utility(imputed(rounds, fitted), rounds.trade_off).astype(np.float32),
+            outcome=with_utility(imputed(rounds, fitted, judged=model.judged), rounds.trade_off).astype(np.float32),
             fitted=fitted.astype(np.float32),
             tenant=_codes(rounds.tenant, tenants),
             cluster=half_distances(features[:, 1:], centres).argmin(axis=1).astype(np.int8),
@@ -120,17 +122,33 @@ def gather(
     joined = {each.name: np.concatenate([getattr(part, each.name) for part in kept]) for each in fields(_Part)}
     best, even = (worth / first).tolist()
     found = {name: _joined(parts) for name, parts in seen.items()}
-    return Facts(**joined, tenants=tuple(tenants), best=best, even=even, cells=cells, draws=draws, seen=found)
+    return Facts(
+        **joined,
+        tenants=tuple(tenants),
+        # Of q̂ + (q − q̂) / share with q and q̂ in 0..1.
+        spread=2.0 / float(model.judged.min(initial=1.0)) - 1.0,
+        best=best,
+        even=even,
+        cells=cells,
+        draws=draws,
+        seen=found,
+    )
 
 
-def imputed(rounds: Rounds, fitted: Reals) -> Reals:
+def imputed(rounds: Rounds, fitted: Reals, *, judged: Reals) -> Reals:
     """Quality, USD and seconds as they came, shape (n, 3); where nobody judged, quality is what was expected.
+
+    What a judged round was better or worse than expected counts for the unjudged ones of its arm too: means are then
+    right whatever the model, and their intervals know how few were judged. Source: Robins, Rotnitzky and Zhao,
+    "Estimation of Regression Coefficients When Some Regressors Are Not Always Observed", JASA 1994.
 
     Args:
         fitted: What models that had not seen the rounds expect of the drawn arms, shape (n, ≥ 1), quality first.
+        judged: Share of each arm's rounds that were judged, shape (m,).
     """
-    outcomes = rounds.outcomes()
-    outcomes[:, 0] = np.where(np.isnan(rounds.quality), fitted[:, 0], rounds.quality)
+    outcomes, expected = rounds.outcomes(), fitted[:, 0]
+    beyond = (rounds.quality - expected) / judged[rounds.action]
+    outcomes[:, 0] = expected + np.where(np.isnan(rounds.quality), 0.0, beyond)
     return outcomes
 
 

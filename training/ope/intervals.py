@@ -18,8 +18,9 @@ class Estimate:
 
     Attributes:
         low / high: Of the bootstrap.
-        bernstein: Empirical Bernstein bounds, which hold at any sample size; None where the outcome has no known range
-            or the estimator is no mean of rounds.
+        bernstein: Empirical Bernstein bounds of the mean of what was averaged, which hold at any sample size: of the
+            value itself where that mean is unbiased. None where the outcome has no known range or the estimator is no
+            mean of rounds.
     """
 
     value: float
@@ -51,13 +52,15 @@ class Bounds:
 
 
 def units_of(columns: Reals, *, most: int = MOST_BLOCKS) -> Reals:
-    """Rounds, or the means of at most ``most`` blocks of them times a constant: the mean stays, shape (n_units, k)."""
+    """Rounds, or at most ``most`` blocks of them with the same mean and the same error of it, shape (n_units, k)."""
     n = len(columns)
     if n <= most:
         return columns
-    block = np.arange(n) % most
-    sums = np.stack([np.bincount(block, weights=column, minlength=most) for column in columns.T], axis=1)
-    return np.asarray(sums * (most / n))
+    block, centre = np.arange(n) % most, columns.mean(axis=0)
+    # About the mean: blocks differ by a round in length, which of the values themselves would pass for spread.
+    apart = zip(columns.T, centre, strict=True)
+    sums = np.stack([np.bincount(block, weights=column - mean, minlength=most) for column, mean in apart], axis=1)
+    return np.asarray(centre + sums * (most / n))
 
 
 def studentised(columns: Reals, ratios: Sequence[Ratio] = (), *, seed: int = 0) -> Bounds:

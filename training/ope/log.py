@@ -1,34 +1,36 @@
 """Rounds out of the gateway's archive: which rows can be evaluated on, and why the others cannot."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from policies.archive_schema import DamagedPartition, read_log
+from policies.archive_schema import files_of
 from policies.prices import NANO
-from training.ope.arrow import counts, flat, matrix, place_of, vectors, whole
+from training.ope.arrow import counts, flat, is_value, matrix, place_of, vectors, whole
+from training.ope.judged import Judged, failed, first_given, given, with_failures
 from training.ope.later import SUMMED, Later, LaterRequests
 from training.ope.missing import Missing
 from training.ope.rounds import EvaluationError, Mask, Reals, Rounds
+from training.ope.tables import filtered, gathered, read_tables
 from training.records.archive import METRICS, is_archive
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FAILED = ("error", "upstream_cut")  # the arm gave no answer: quality 0, whatever it cost
 NO_END = (None, "unknown_after_crash")
 Progress = Callable[[str, int, int], None]
+Label = Callable[["pa.Table"], tuple[Reals, Reals]]  # quality of each row, NaN where unknown, and its weight
 DRAWN = frozenset({"drawn"})
 LABELLED = DRAWN | {"forced", "late", "single"}  # no free draws, but who served and what came of it is known
-LEAST_CHUNK = 8192  # rows read at once: partitions of a quiet gateway are small
 _FIRST_LOOK = ("kind", "arms", "encoder_id", "at", "decision_id", "outcome_status", *SUMMED)
 _COLUMNS = (
-    "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "encoder_id",
-    "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
+    "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "max_tokens",
+    "encoder_id", "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
 )  # fmt: skip
 
 
@@ -48,6 +50,17 @@ class Tally:
     newest_at: float | None = None
 
 
+class Sources(Protocol):
+    """Metrics beside the one that is the quality, and what each is worth."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def labels(self, quality: Reals, others: Reals) -> tuple[Reals, Reals]:
+        """Quality and weight of each round from ``Judged.quality`` and ``Judged.others``, each (n,)."""
+        ...
+
+
 class RoundsSource(Protocol):
     """Anything that can be read as rounds, again and again in the same order."""
 
@@ -59,6 +72,8 @@ class LoggedRounds:
     """A gateway's data directory, read as rounds as often as needed.
 
     Attributes:
+        files: Partitions that there were when it was opened. A running gateway adds to them: rows that a later pass
+            alone saw would move rounds to other folds, bring arms nobody knows, and be learned from untold.
         encoder_id: Only rounds embedded by it.
         until: Only rounds that began before this POSIX time.
         metric: Feedback that is the quality, within 0..1; None takes the first there is of the gateway's own.
@@ -69,6 +84,7 @@ class LoggedRounds:
     """
 
     folder: Path
+    files: frozenset[Path] = field(repr=False)
     encoder_id: str
     metric: str | None
     since: float | None
@@ -84,51 +100,71 @@ class LoggedRounds:
         Raises:
             EvaluationError: A partition is damaged, or the metric has values outside 0..1.
         """
-        return self._read(tally or Tally(), DRAWN, progress)
+        return self._read(tally or Tally(), DRAWN, progress, self._judged)
 
-    def labels(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
+    def labels(
+        self, tally: Tally | None = None, *, progress: Progress | None = None, sources: Sources | None = None
+    ) -> Iterator[Rounds]:
         """Likewise what can be learned from: also rounds that were no free draw, ``action`` being the arm that served.
 
         A round that a fallback answered belongs to the arm that answered.
-        """
-        return self._read(tally or Tally(), LABELLED, progress)
 
-    def _read(self, told: Tally, kinds: frozenset[str], progress: Progress | None) -> Iterator[Rounds]:
+        Args:
+            sources: Label rounds without the metric that is the quality; None leaves them out.
+        """
+        label = self._judged if sources is None else partial(self._labelled, sources)
+        return self._read(tally or Tally(), LABELLED, progress, label)
+
+    def judgements(self, others: Sequence[str], *, progress: Progress | None = None) -> Iterator[Judged]:
+        """What the metric that is the quality and ``others`` said of the same answers, of those of ``labels``.
+
+        Failures that nobody judged are left out: their quality is known, but no metric said it.
+        """
+        for table in self._chunks(Tally(), progress):
+            quality, said = self._said(table), given(table, others)
+            unsaid = np.isnan(np.column_stack([quality, said])).all(axis=1)
+            kept = self._kept(table, np.where(unsaid, np.nan, 0.0), Tally(), LABELLED)
+            kept &= ~(failed(table) & np.isnan(quality))
+            served = place_of(table["outcome_served_arm"], self.arms)
+            yield Judged(served[kept], quality[kept], said[kept])
+
+    def _chunks(self, told: Tally, progress: Progress | None) -> "Iterator[pa.Table]":
         until = self.until if self.until < np.inf else None
-        for table in _gathered(_tables(self.folder, since=self.since, until=until, columns=_COLUMNS)):
+        tables = read_tables(self.folder, since=self.since, until=until, columns=_COLUMNS, only=self.files)
+        for table in gathered(tables):
             told.n_rows += table.num_rows
             if table.num_rows:
                 told.newest_at = max(told.newest_at or 0.0, float(table["at"].to_numpy().max()))
-            rounds = self._rounds(table, told, kinds)
-            told.n_rounds += 0 if rounds is None else len(rounds)
+            yield table
             if progress is not None:
                 progress("reading rounds", told.n_rows, told.n_rows)
-            if rounds is not None:
-                yield rounds
 
-    def _rounds(self, table: "pa.Table", tally: Tally, kinds: frozenset[str]) -> Rounds | None:
-        import pyarrow as pa
+    def _read(self, told: Tally, kinds: frozenset[str], progress: Progress | None, label: Label) -> Iterator[Rounds]:
+        acted = "arm" if kinds == DRAWN else "outcome_served_arm"
+        for table in self._chunks(told, progress):
+            quality, weight = label(table)
+            kept = self._kept(table, quality, told, kinds)
+            told.n_rounds += int(kept.sum())
+            if kept.any():
+                yield self._columns(filtered(table, kept), quality[kept], weight[kept], acted)
 
-        quality = self._quality(table)
+    def _kept(self, table: "pa.Table", quality: Reals, tally: Tally, kinds: frozenset[str]) -> Mask:
         kept = np.ones(table.num_rows, dtype=np.bool_)
         for reason, fails in self._reasons(table, quality, kinds):
             if (kept & fails).any():
                 tally.excluded[reason] += int((kept & fails).sum())
             kept &= ~fails
-        if not kept.any():
-            return None
-        acted = "arm" if kinds == DRAWN else "outcome_served_arm"
-        return self._columns(table if kept.all() else table.filter(pa.array(kept)), quality[kept], acted)
+        return kept
 
     def _reasons(self, table: "pa.Table", quality: Reals, kinds: frozenset[str]) -> Iterator[tuple[str, Mask]]:
         """Why rows are no rounds, the first reason of a row first, and which rows each is true of."""
         kind, status = table["kind"], table["outcome_status"]
         for found in whole(kind).unique().to_pylist():
             if found not in kinds:
-                yield found or "outcome without decision", _is(kind, found)
-        yield "open", np.logical_or.reduce([_is(status, each) for each in NO_END])
+                yield found or "outcome without decision", is_value(kind, found)
+        yield "open", np.logical_or.reduce([is_value(status, each) for each in NO_END])
         yield "no embedding", whole(table["embedding_dim"]).fill_null(0).to_numpy() == 0
-        yield "another encoder", ~_is(table["encoder_id"], self.encoder_id)
+        yield "another encoder", ~is_value(table["encoder_id"], self.encoder_id)
         if kinds != DRAWN:
             yield "no arm served", place_of(table["outcome_served_arm"], self.arms) < 0
         if self.missing.how == "censor":
@@ -136,27 +172,27 @@ class LoggedRounds:
         if self.missing.how != "impute" or kinds != DRAWN:
             yield "unjudged", np.isnan(quality)
 
-    def _quality(self, table: "pa.Table") -> Reals:
-        """Of each row, shape (n,): its feedback, 0 where the arm gave no answer, NaN where nobody judged it."""
-        names = (self.metric,) if self.metric else METRICS
-        found = np.full(table.num_rows, np.nan)
-        for status in FAILED:
-            found[_is(table["outcome_status"], status)] = 0.0
-        given = whole(table["feedback"])
-        row = np.repeat(np.arange(len(given)), np.diff(given.offsets.to_numpy()))
-        first, last = given.offsets[0].as_py(), given.offsets[-1].as_py()
-        metric, value = given.keys[first:last], given.items[first:last].to_numpy(zero_copy_only=False)
-        for name in reversed(names):  # the most telling last: it stays
-            mine = _is(metric, name)
-            found[row[mine]] = value[mine]
+    def _said(self, table: "pa.Table") -> Reals:
+        """By the metric that is the quality, NaN where it said nothing, shape (n,)."""
+        found = first_given(table, (self.metric,) if self.metric else METRICS)
         if ((found < 0.0) | (found > 1.0)).any():
             raise EvaluationError(
-                f"{self.folder / 'archive' / 'feedback'}: metric {self.metric or names[0]!r} has values outside 0..1; "
-                "choose another with --metric"
+                f"{self.folder / 'archive' / 'feedback'}: metric {self.metric or METRICS[0]!r} has values outside "
+                "0..1; choose another with --metric"
             )
         return found
 
-    def _columns(self, table: "pa.Table", quality: Reals, acted: str) -> Rounds:
+    def _judged(self, table: "pa.Table") -> tuple[Reals, Reals]:
+        """Quality by its metric, 0 where the arm gave no answer; every judgement counts as one."""
+        said = self._said(table)
+        return with_failures(table, said, said, np.ones(len(said)))
+
+    def _labelled(self, sources: Sources, table: "pa.Table") -> tuple[Reals, Reals]:
+        """Likewise, and what other metrics let expect where that one said nothing."""
+        said = self._said(table)
+        return with_failures(table, said, *sources.labels(said, given(table, sources.names)))
+
+    def _columns(self, table: "pa.Table", quality: Reals, weight: Reals, acted: str) -> Rounds:
         n, m = table.num_rows, len(self.arms)
         eligible, propensities = np.zeros((n, m), dtype=np.bool_), np.zeros((n, m))
         row, names = flat(table["arms"])
@@ -172,10 +208,12 @@ class LoggedRounds:
             embeddings=vectors(table["embedding"]),
             features=matrix(table["features"]).astype(np.float32),
             prompt_tokens=table["prompt_tokens"].to_numpy().astype(np.float64),
+            max_tokens=whole(table["max_tokens"]).cast("float64").fill_null(np.inf).to_numpy(),
             propensities=propensities,
             eligible=eligible,
             action=place_of(table[acted], self.arms),
             quality=quality,
+            weight=weight,
             usd=sums[:, 0] / NANO,
             seconds=sums[:, 1],
             input_tokens=sums[:, 2],
@@ -184,36 +222,6 @@ class LoggedRounds:
             tenant=np.array(table["tenant"].to_pylist(), dtype=np.str_),
             at=table["at"].to_numpy().astype(np.float64),
         )
-
-
-def _tables(folder: Path, **options: Any) -> "Iterator[pa.Table]":
-    try:
-        yield from read_log(folder, **options)
-    except DamagedPartition as damaged:
-        raise EvaluationError(str(damaged)) from damaged
-
-
-def _gathered(tables: "Iterable[pa.Table]") -> "Iterator[pa.Table]":
-    """The same rows in tables of at least ``LEAST_CHUNK``, but for the last."""
-    import pyarrow as pa
-
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(each.num_rows for each in held) >= LEAST_CHUNK:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
-
-
-def _is(column: Any, value: str | None) -> Mask:
-    """Which rows are ``value``."""
-    import pyarrow.compute as pc
-
-    equal: Any = pc.equal
-    found = pc.is_null(column) if value is None else pc.fill_null(equal(column, value), False)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def open_rounds(
@@ -243,14 +251,14 @@ def open_rounds(
     arms: set[str] = set()
     encoders: Counter[str] = Counter()
     began: list[Reals] = []
-    later = LaterRequests()
-    for table in _gathered(_tables(folder, since=since, until=None, columns=_FIRST_LOOK)):
-        drawn = table.filter(pa.array(_is(table["kind"], "drawn")))
+    later, files = LaterRequests(), files_of(folder)
+    for table in gathered(read_tables(folder, since=since, until=None, columns=_FIRST_LOOK, only=files)):
+        drawn = table.filter(pa.array(is_value(table["kind"], "drawn")))
         arms.update(flat(drawn["arms"])[1].unique().to_pylist())
         encoders.update(counts(drawn["encoder_id"]))
         began.append(drawn["at"].to_numpy().astype(np.float64))
-        ended = ~np.logical_or.reduce([_is(table["outcome_status"], each) for each in NO_END])
-        later.add(table.filter(pa.array(_is(table["kind"], "sticky") & ended)))
+        ended = ~np.logical_or.reduce([is_value(table["outcome_status"], each) for each in NO_END])
+        later.add(table.filter(pa.array(is_value(table["kind"], "sticky") & ended)))
     if not arms:
         raise EvaluationError(
             f"{folder}: the log holds no drawn decision with two or more arms; nothing to evaluate on"
@@ -258,6 +266,7 @@ def open_rounds(
     wanted = encoder_id or max(sorted(encoders), key=encoders.__getitem__)
     return LoggedRounds(
         folder,
+        files,
         wanted,
         metric,
         since,

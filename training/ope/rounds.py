@@ -29,10 +29,13 @@ class Rounds:
         arms: Names, length m; a round's eligible arms are some of them.
         embeddings / features: Of the queries, float32, shape (n, dim) and (n, n_features).
         prompt_tokens: Estimated tokens of each request, shape (n,).
+        max_tokens: The client's bound of the answer, infinite for none, shape (n,).
         propensities: Probability of each arm when this one was drawn, 0 where not eligible, shape (n, m).
         eligible: Shape (n, m).
         action: Index of the drawn arm, shape (n,).
         quality / usd / seconds: What came of it, NaN where unknown, shape (n,).
+        weight: Of the quality: 1 where it was judged by the metric that is the quality, between 0 and 1 where a
+            noisier one stands in for it, shape (n,). What is learned counts it; evaluation knows only the former.
         input_tokens / output_tokens: As billed, shape (n,).
         trade_off: λ, μ, quality floor and cap in USD (infinite for none) in force, shape (n, 4).
         tenant: Shape (n,).
@@ -43,10 +46,12 @@ class Rounds:
     embeddings: Floats
     features: Floats
     prompt_tokens: Reals
+    max_tokens: Reals
     propensities: Reals
     eligible: Mask
     action: Integers
     quality: Reals
+    weight: Reals
     usd: Reals
     seconds: Reals
     input_tokens: Reals

@@ -93,13 +93,19 @@ class PolicyTarget:
     def _score(self, rounds: Rounds, rows: Integers, arms: Sequence[ArmFacts]) -> Reals:
         part = (rounds.embeddings[rows], rounds.features[rows], rounds.prompt_tokens[rows])
         if isinstance(self.policy, PredictivePolicy):
-            found = scores_many(self.policy, *part, arms=arms, trade_offs=rounds.trade_off[rows])
+            bounds, trade_offs = rounds.max_tokens[rows], rounds.trade_off[rows]
+            found = scores_many(self.policy, *part, max_tokens=bounds, arms=arms, trade_offs=trade_offs)
             if found is not None:
                 return found
-        trade_offs = [TradeOff(*terms) for terms in rounds.trade_off[rows].tolist()]
-        contexts = (Context(vector, words, int(tokens)) for vector, words, tokens in zip(*part, strict=True))
-        asked = zip(contexts, trade_offs, strict=True)
-        return np.array([self.policy.score(context, arms, terms).dist for context, terms in asked])
+        asked = zip(_contexts(rounds, rows), rounds.trade_off[rows].tolist(), strict=True)
+        return np.array([self.policy.score(context, arms, TradeOff(*terms)).dist for context, terms in asked])
+
+
+def _contexts(rounds: Rounds, rows: Integers) -> Iterator[Context]:
+    """What a policy that serves an artifact looks at; what a request demands of an arm is in the eligible ones."""
+    columns = (rounds.embeddings, rounds.features, rounds.prompt_tokens, rounds.max_tokens)
+    for vector, words, tokens, bound in zip(*(column[rows] for column in columns), strict=True):
+        yield Context(vector, words, int(tokens), max_tokens=int(bound) if np.isfinite(bound) else None)
 
 
 def _groups(rounds: Rounds) -> Iterator[tuple[Integers, Integers]]:

@@ -87,3 +87,9 @@ def test_exploring_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
 def test_too_many_arms_for_the_points_are_refused() -> None:
     with pytest.raises(ValueError, match="points do for fewer"):
         normal_points(500)
+
+
+def test_arms_that_cost_nothing_are_explored_like_others() -> None:
+    """As local models without a price: an unbounded spend above 0 USD is no number, and must not be computed."""
+    free = shared([0.6, 0.59, 0.1], [0.05] * 3, [0.0] * 3, Exploring(share=0.5))
+    assert np.array_equal(free, shared([0.6, 0.59, 0.1], [0.05] * 3, [0.1] * 3, Exploring(share=0.5)))

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ pytest.importorskip("torch", reason="fine-tuning needs torch: pip install 'gears
 pytest.importorskip("transformers", reason="fine-tuning needs transformers: pip install 'gearshift[encoder]'")
 
 from policies.encoders.load import build_encoder, load_encoder
-from training.encoder.finetune_minilm import FinetuneSettings, finetune
+from training.encoder.finetune_minilm import FinetuneSettings, embed, finetune
 from training.encoder.weights import EncoderFitError
 
 SETTINGS = FinetuneSettings(epochs=4, batch=20, learning_rate=2e-3, anchor_weight=0.1)
@@ -58,3 +59,30 @@ def test_as_many_prompts_as_scores_and_embeddings_are_needed(small_bert: Path, t
     with pytest.raises(EncoderFitError, match="2 prompts, 3 rows of scores and 2 embeddings"):
         finetune(("w1", "w2"), np.zeros((3, 2)), np.ones((2, 24), np.float32), tmp_path / "o", source=str(small_bert))
     assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("able", "dtype"),
+    [
+        ({}, "float32"),
+        ({"avx512_bf16": False}, "float32"),
+        ({"avx512_bf16": True}, "bfloat16"),
+        ({"amx_bf16": True}, "bfloat16"),
+    ],
+)
+def test_the_fast_numbers_are_used_only_where_the_processor_has_them(
+    able: dict[str, bool], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    seen: list[str] = []
+
+    def model(input_ids, attention_mask):
+        states = torch.nn.functional.linear(torch.ones(*input_ids.shape, 3), torch.eye(3))
+        seen.append(str(states.dtype).removeprefix("torch."))
+        return SimpleNamespace(last_hidden_state=states)
+
+    found = embed(model, [np.array([1, 2]), np.array([3])])
+    assert seen == [dtype]
+    assert found.dtype is torch.float32

@@ -82,11 +82,13 @@ def test_a_difference_below_the_least_possible_one_is_refused(lowest: float) -> 
         p_values(np.array([[-0.5], [0.5]]), lowest=lowest, confidence=0.95)
 
 
-def test_the_watch_on_a_served_floor_bets_alike() -> None:
-    scores = np.random.default_rng(3).random((300, 2)) < [0.6, 0.7]
+def test_the_watch_on_a_served_floor_bets_alike_for_a_goal_that_lies_higher() -> None:
+    scores = np.random.default_rng(3).random((300, 2)) < [0.66, 0.7]
     watch, highest = FloorWatch(FLOOR, window=300), 1.0
     for score, reference in scores:
         watch = watch.after(float(score), float(reference))
         highest = max(highest, watch.capital)
+    assert 1.0 < highest < 20.0  # at 1 / false_alarm the watch stops
     short = (FLOOR * scores[:, 1] - scores[:, 0])[:, None]
-    assert 1.0 / highest == pytest.approx(float(p_values(short, lowest=-1.0, confidence=0.95)[0]), rel=1e-6)
+    p_value = p_values(short, lowest=-1.0, confidence=1.0 - 0.05 / 1.2)[0]
+    assert 1.0 / highest == pytest.approx(float(p_value), rel=1e-6)

@@ -95,11 +95,36 @@ def test_sums_add_up_over_chunks_and_leave_parts_out() -> None:
     assert left_out(parts)[0].targets == pytest.approx(grams_of(features[rest], action[rest], targets[rest]).targets)
 
 
-def test_weights_count_rounds() -> None:
+def test_targets_fitted_apart_are_those_fitted_together() -> None:
+    features, action, targets, _ = logged(200, shared=1.0, apart=0.3)
+    both = grams_of(features, action, np.hstack([targets, targets**2]))
+    together, apart = fit_shared_ridge(both), [fit_shared_ridge(both.of(slice(i, i + 1))) for i in range(2)]
+    joined = apart[0].beside(apart[1])
+    assert joined(features) == pytest.approx(together(features))
+    assert joined.doubt(features) == pytest.approx(together.doubt(features))
+    assert joined.priors == together.priors
+
+
+def test_a_weight_is_a_target_seen_so_often_but_of_one_round() -> None:
     features, action, targets, _ = logged(100, shared=1.0, apart=0.3)
     weighted, twice = (Grams.empty(n_arms=3, n_features=6, n_targets=1) for _ in range(2))
     weighted.add(features, action, targets, np.full(100, 2.0))
     for _ in range(2):
         twice.add(features, action, targets)
-    for name in ("products", "targets", "squares", "counts"):
+    for name in ("products", "targets", "squares"):
         assert getattr(weighted, name) == pytest.approx(getattr(twice, name))
+    assert 2 * weighted.counts == pytest.approx(twice.counts)
+
+
+def test_the_noise_is_that_of_a_target_of_weight_one() -> None:
+    """Nine of ten targets scatter four times as far, and count a sixteenth; all count, and none tells too much."""
+    features, action, targets, weights = logged(4_000, shared=0.5, apart=0.3, noise=0.5)
+    noisy = np.arange(4_000) % 10 > 0
+    extra = np.where(noisy, 0.5 * 15**0.5, 0.0) * np.random.default_rng(1).normal(size=4_000)
+    grams, alone = (Grams.empty(n_arms=3, n_features=6, n_targets=1) for _ in range(2))
+    grams.add(features, action, targets + extra[:, None], np.where(noisy, 1 / 16, 1.0))
+    alone.add(features[~noisy], action[~noisy], targets[~noisy])
+    model, few = fit_shared_ridge(grams), fit_shared_ridge(alone)
+    assert model.noise[0] == pytest.approx(0.25, rel=0.1)
+    assert (model.doubt(features[:50]) < few.doubt(features[:50])).all()
+    assert ((model.weights - weights[:, :, None]) ** 2).mean() < ((few.weights - weights[:, :, None]) ** 2).mean()

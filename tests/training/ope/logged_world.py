@@ -125,15 +125,15 @@ def rows_of(log: SimulatedLog) -> list[Row]:
     return rows
 
 
-def write_archive(folder: Path, rows: Sequence[Row]) -> Path:
-    """A data directory of these rows."""
+def write_archive(folder: Path, rows: Sequence[Row], more: Sequence[FeedbackRow] = ()) -> Path:
+    """A data directory of these rows, and of ``more`` feedback on them."""
     decisions = [
         (asdict(decision), vector.tobytes() if decision.embedding_dim else b"") for decision, vector, _, _ in rows
     ]
     kinds: dict[str, list[tuple[Any, bytes]]] = {
         "decisions": decisions,
         "outcomes": [(asdict(outcome), b"") for _, _, outcome, _ in rows],
-        "feedback": [(asdict(feedback), b"") for _, _, _, feedback in rows if feedback is not None],
+        "feedback": [(asdict(each), b"") for each in (*(row[3] for row in rows), *more) if each is not None],
     }
     for kind, entries in kinds.items():
         place = folder / "archive" / kind / "shard=03"

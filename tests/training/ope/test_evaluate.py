@@ -102,6 +102,20 @@ def test_too_little_support_is_refused_and_the_others_are_still_estimated(world:
     assert found.policies[ARMS[0]].refused is None
 
 
+def test_a_target_whose_rare_choices_happened_not_to_be_drawn_is_refused(world: Sample) -> None:
+    """In three of ten queries it takes an arm that the log draws with 0.003: by luck often in none of 600 rounds."""
+    n = len(world)
+    rare = np.random.default_rng(5).random(n) < 0.3
+    target = by_query("mine", world, np.where(rare[:, None], always(n, 1), always(n, 0)))
+    lucky = 0
+    for seed in range(6):
+        log = simulated(world, np.tile([0.994, 0.003, 0.003], (n, 1)), n=600, seed=seed)
+        verdict = evaluate(log, [target], Options()).policies["mine"]
+        lucky += verdict.support.effective >= 200
+        assert verdict.refused is not None
+    assert lucky >= 1
+
+
 def test_an_outcome_that_some_round_lacks_is_left_out(world: Sample) -> None:
     log = simulated(world, np.tile(MIXED, (len(world), 1)), n=1_000)
 
@@ -153,3 +167,20 @@ def test_where_judgements_are_missing_the_model_stands_in_and_the_queries_still_
     )
     assert ignored > truth + 0.1
     assert imputed == pytest.approx(truth, abs=0.05)
+
+
+def test_imputed_intervals_know_how_few_were_judged(world: Sample) -> None:
+    """A tenth is judged, at random: 95 % intervals of eight logs, none or one of which may miss."""
+    held, truth = 0, simulated(world, np.tile(MIXED, (len(world), 1))).truth(always(len(world), 1))[0]
+    for seed in range(8):
+        log = simulated(world, np.tile(MIXED, (len(world), 1)), n=3_000, seed=seed)
+
+        class Tenth:
+            def chunks(self, *args: object, log=log, seed=seed, **options: object):  # type: ignore[no-untyped-def]
+                rng = np.random.default_rng(seed)
+                for rounds in log.chunks():
+                    yield replace(rounds, quality=np.where(rng.random(len(rounds)) < 0.1, rounds.quality, np.nan))
+
+        found = evaluate(Tenth(), [FixedArm(ARMS[1])], Options()).policies[ARMS[1]].estimates["quality"]["dr"]
+        held += found.low <= truth <= found.high
+    assert held >= 7

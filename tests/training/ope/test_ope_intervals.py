@@ -53,6 +53,13 @@ def test_blocks_keep_mean_and_spread() -> None:
     assert width(values) == pytest.approx(2 * 1.96 * values.std(axis=0) / 300, rel=0.1)
 
 
+def test_blocks_of_unequal_length_add_no_spread() -> None:
+    n = 30_000
+    values = np.random.default_rng(0).normal(loc=0.7, scale=0.1, size=(n, 1))
+    assert units_of(values, most=20_000).mean() == pytest.approx(values.mean())
+    assert width(values) == pytest.approx(2 * 1.96 * values.std(axis=0) / n**0.5, rel=0.1)
+
+
 def test_bernstein_is_its_formula_and_infinite_for_one_round() -> None:
     values = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
     log = np.log(4 / 0.05)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from logged_world import ARMS, Row, rows_of, simulated
+from logged_world import ARMS, Row, rows_of, simulated, write_archive
 
 from training.contender import Sample
 from training.ope.log import Tally, open_rounds
@@ -70,6 +70,21 @@ def test_an_arm_that_gave_no_answer_has_quality_nought(world: Sample, archive: A
     rounds, tally = read(archive(rows))
     assert rounds.quality[0] == 0.0
     assert tally.excluded == {"unjudged": 1}
+
+
+def test_failures_count_as_often_as_answers_are_judged(world: Sample, archive: Archive) -> None:
+    """Half of the log fails, a quarter of the answers is judged: a quarter of the failures counts, in every pass."""
+    rows = logged(world, n=2_000)
+    for place, (decision, vector, outcome, feedback) in enumerate(rows):
+        status, kept = ("error", None) if place % 2 else ("ok", feedback if place % 8 == 0 else None)
+        rows[place] = (decision, vector, replace(outcome, status=status), kept)
+    log, tally = open_rounds(archive(rows)), Tally()
+    (rounds,) = log.chunks(tally)
+    failed = len(rounds) - 250
+    assert failed == pytest.approx(250, abs=42)  # three standard errors
+    assert tally.excluded == {"unjudged": 2_000 - 250 - failed}
+    (again,) = log.chunks()
+    assert np.array_equal(again.at, rounds.at)
 
 
 def test_later_requests_of_a_turn_add_their_cost_to_its_decision(world: Sample, archive: Archive) -> None:
@@ -174,6 +189,20 @@ def test_small_partitions_are_read_together(world: Sample, archive: Archive) -> 
         assert np.array_equal(getattr(again, each.name), getattr(whole, each.name)), each.name
 
 
+def test_a_clients_bound_comes_back_and_a_log_from_before_it_was_logged_has_none(
+    world: Sample, archive: Archive
+) -> None:
+    rows = logged(world)
+    rows[0] = (replace(rows[0][0], max_tokens=64), *rows[0][1:])
+    folder = archive(rows)
+    assert read(folder)[0].max_tokens.tolist() == [64.0, *[np.inf] * 39]
+    (path,) = folder.glob("archive/decisions/*/*.parquet")
+    pq.write_table(pq.read_table(path, partitioning=None).drop_columns(["max_tokens"]), path)
+    older, tally = read(folder)
+    assert older.max_tokens.tolist() == [np.inf] * 40
+    assert tally.n_rounds == 40
+
+
 def test_what_several_later_requests_add_is_summed_and_open_ones_add_nothing(world: Sample, archive: Archive) -> None:
     rows = logged(world)
     first = rows[0][0].decision_id
@@ -184,3 +213,25 @@ def test_what_several_later_requests_add_is_summed_and_open_ones_add_nothing(wor
     rounds, _ = read(archive(rows))
     assert rounds.seconds[0] == pytest.approx(rows[0][2].seconds + 4.0)
     assert rounds.seconds[1] == pytest.approx(rows[4][2].seconds)
+
+
+def test_what_a_running_gateway_archives_meanwhile_is_not_read(world: Sample, archive: Archive, tmp_path: Path) -> None:
+    """A judgement of the first round, and rounds of a new arm: each would part rounds from their folds."""
+    rows = logged(world)
+    later = [
+        (replace(row[0], arms=["new/instant", *ARMS[:2]], arm="new/instant"), *row[1:])
+        for row in logged(world, n=60)[40:]
+    ]
+    folder = archive([(*rows[0][:3], None), *rows[1:]])
+    log = open_rounds(folder)
+    (before,) = log.chunks()
+    for number, added in enumerate(([rows[0]], later)):
+        for path in write_archive(tmp_path / f"{number}", added).glob("archive/*/*/*.parquet"):
+            kept = folder / path.relative_to(tmp_path / f"{number}").with_name(
+                f"{2000 + number}-0-{2000 + number}-0.parquet"
+            )
+            path.rename(kept)
+    (after,) = log.chunks()
+    for each in fields(Rounds):
+        assert np.array_equal(getattr(after, each.name), getattr(before, each.name)), each.name
+    assert len(open_rounds(folder).arms) == 4  # opened again, all of it is there

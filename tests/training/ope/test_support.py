@@ -38,6 +38,15 @@ def test_clipping_is_shown(world: Sample) -> None:
     assert support.mean_weight == pytest.approx(0.4, abs=0.1)  # what was cut off is missing
 
 
+def test_the_expected_size_does_not_depend_on_what_was_drawn(world: Sample) -> None:
+    """Two arms of chance 0.9 and 0.1: n / (1 / 0.1) of the second, whichever was drawn."""
+    logging = np.tile([0.9, 0.1, 0.0], (len(world), 1))
+    (rounds,) = simulated(world, logging).chunks()
+    lucky = rounds.rows(rounds.action == 0)
+    assert weights_of(rounds, always(len(rounds), 1)).support().expected == pytest.approx(0.1 * len(rounds))
+    assert weights_of(lucky, always(len(lucky), 1)).support().expected == pytest.approx(0.1 * len(lucky))
+
+
 def test_enough_support_is_accepted() -> None:
     FINE.check("mine")
 
@@ -47,6 +56,7 @@ def test_enough_support_is_accepted() -> None:
     [
         ({"effective": 199.0}, "mine: effective sample size 199 of 1000 rounds is below 200"),
         ({"effective": 0.0}, "effective sample size 0"),
+        ({"expected": 7.0}, "effective sample size 500 is luck, 7 would be expected of 1000 rounds"),
         ({"unsupported": 0.02}, "2.0% of its choices are arms that the log could not have drawn"),
     ],
 )

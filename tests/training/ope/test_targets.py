@@ -1,5 +1,6 @@
 """Target policies: many at once as one by one, and names on the command line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,15 @@ def rounds(world: Sample) -> Rounds:
 
 
 def one_by_one(policy: DefaultPolicy, rounds: Rounds, trade_off: TradeOff, arms: list[ArmFacts]) -> np.ndarray:
-    contexts = zip(rounds.embeddings, rounds.features, rounds.prompt_tokens, strict=True)
-    found = [policy.score(Context(x, words, int(n)), arms, trade_off).dist for x, words, n in contexts]
-    return np.array(found)
+    contexts = zip(rounds.embeddings, rounds.features, rounds.prompt_tokens, rounds.max_tokens, strict=True)
+    asked = (Context(x, words, int(n), max_tokens=None if np.isinf(b) else int(b)) for x, words, n, b in contexts)
+    return np.array([policy.score(context, arms, trade_off).dist for context in asked])
+
+
+def many(policy: DefaultPolicy, rounds: Rounds, trade_off: TradeOff, arms: list[ArmFacts]) -> np.ndarray | None:
+    given = (rounds.embeddings, rounds.features, rounds.prompt_tokens)
+    asked = rounds.under(trade_off).trade_off
+    return scores_many(policy, *given, max_tokens=rounds.max_tokens, arms=arms, trade_offs=asked)
 
 
 @pytest.mark.parametrize("arms", [FACTS, UNPRICED], ids=["priced", "one without a price"])
@@ -45,10 +52,8 @@ def test_many_queries_at_once_are_scored_as_one_by_one(
     rounds: Rounds, trade_off: TradeOff, arms: list[ArmFacts]
 ) -> None:
     policy = DefaultPolicy.example([*FACTS, STRANGER])
-    found = scores_many(
-        policy, rounds.embeddings, rounds.features, rounds.prompt_tokens, arms=arms,
-        trade_offs=rounds.under(trade_off).trade_off,
-    )  # fmt: skip
+    rounds.max_tokens[::2] = np.resize([1.0, 30.0, 300.0, 10.0**9], len(rounds.max_tokens[::2]))
+    found = many(policy, rounds, trade_off, arms)
     assert found is not None
     assert np.array_equal(found, one_by_one(policy, rounds, trade_off, arms))
 
@@ -64,8 +69,19 @@ def test_what_needs_a_closer_look_is_left_to_the_policy(
     rounds: Rounds, arms: list[ArmFacts], trade_off: TradeOff
 ) -> None:
     policy = DefaultPolicy.example([*FACTS, STRANGER])
-    given = (rounds.embeddings, rounds.features, rounds.prompt_tokens)
-    assert scores_many(policy, *given, arms=arms, trade_offs=rounds.under(trade_off).trade_off) is None
+    assert many(policy, rounds, trade_off, arms) is None
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.5], ids=["many at once", "one by one"])
+def test_under_a_clients_bound_the_arm_is_chosen_that_is_dear_only_when_it_talks(rounds: Rounds, floor: float) -> None:
+    """Output alone costs: answers of one token cost next to nothing, so quality decides, as if money had no price."""
+    policy = DefaultPolicy.example([*FACTS, STRANGER])
+    priced = {arm.name: replace(arm, price=Price(0, 10**9 * (i + 1))) for i, arm in enumerate(FACTS)}
+    bounded = replace(rounds, max_tokens=np.ones(len(rounds)))
+    asked = PolicyTarget("mine", policy, priced, trade_off=TradeOff(2_000.0, quality_floor=floor))
+    best = PolicyTarget("best", policy, priced, trade_off=TradeOff(0.0)).distribution(rounds)
+    assert (asked.distribution(bounded) == best).all(axis=1).mean() > 0.9
+    assert (asked.distribution(rounds) == best).all(axis=1).mean() < 0.5
 
 
 def test_rounds_of_different_trade_offs_are_scored_each_under_its_own(rounds: Rounds) -> None:
