@@ -42,9 +42,22 @@ def load_pool_data(data_dir: Path, pools_file: Path | None, pool_name: str) -> P
     if pools_file is None:
         table = load_outcomes(data_dir)
         return PoolData(table, _identity_of(table))
-    set_name = load_pool_definition(pools_file, pool_name).set_name
+    set_name = _set_name(pools_file, pool_name)
     table = load_pool(data_dir, pools_file, pool_name)
     return PoolData(table, _identity(data_dir / set_name, _entries(pools_file)[pool_name]))
+
+
+def prompt_bytes(data_dir: Path, pools_file: Path | None, pool_name: str) -> int:
+    """Size of the file that holds a pool's prompts; 0 where it cannot be told, which loading the pool will say."""
+    try:
+        place = data_dir if pools_file is None else data_dir / _set_name(pools_file, pool_name) / "queries.parquet"
+        return place.stat().st_size
+    except (OSError, PoolError):
+        return 0
+
+
+def _set_name(pools_file: Path, pool_name: str) -> str:
+    return load_pool_definition(pools_file, pool_name).set_name
 
 
 def _entries(pools_file: Path) -> dict[str, Any]:

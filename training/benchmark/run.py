@@ -9,7 +9,7 @@ from typing import Any
 from policies.pools import PoolError
 from training.benchmark.crew import Answer, Crew, OpenCrew, alone
 from training.benchmark.desk import Desk, Make, Progress
-from training.benchmark.load import pool_names
+from training.benchmark.load import pool_names, prompt_bytes
 from training.benchmark.result import PoolResult
 from training.benchmark.robustness import Perturbation
 from training.benchmark.seeing import Seeing
@@ -84,10 +84,11 @@ def _chosen_pools(task: Benchmark) -> tuple[str, ...]:
 def _results(desk: Desk, crew: Crew, pools: tuple[str, ...], problems: dict[str, Exception]) -> dict[str, PoolResult]:
     """Every pool's result; what kept one from it goes into ``problems``.
 
-    A pool is embedded here while the crew fits the ones before it.
+    A pool is embedded here while the crew fits the ones before it; the smallest comes first, so that the crew need not
+    wait long for something to fit.
     """
-    fits: dict[str, list[Future[Answer]]] = {}
-    for pool in pools:
+    task, fits = desk.task, dict[str, list[Future[Answer]]]()
+    for pool in sorted(pools, key=lambda name: prompt_bytes(task.train, task.pools_file, name)):
         try:
             fits[pool] = _start(desk, crew, pool)
         except _UNUSABLE as problem:
@@ -102,9 +103,9 @@ def _results(desk: Desk, crew: Crew, pools: tuple[str, ...], problems: dict[str,
         except _UNUSABLE as problem:
             problems[pool] = problem
     results = {}
-    for pool, future in measured.items():
+    for pool in filter(measured.__contains__, pools):
         try:
-            results[pool] = future.result() or {}
+            results[pool] = measured[pool].result() or {}
         except _UNUSABLE as problem:
             problems[pool] = problem
     return results

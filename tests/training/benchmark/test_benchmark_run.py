@@ -238,3 +238,19 @@ def test_blind_rows_that_were_taught_are_taken_out_of_the_training(
     result = run(replace(task, test=write_set("blind", rows=range(110, 130))), encoder)
     assert result["pools"]["easy_hard"]["n_test"] == 20
     assert result["pools"]["easy_hard"]["n_train"] == 110
+
+
+def test_the_smallest_pool_is_begun_first_and_the_result_keeps_the_order_of_the_file(
+    task: Benchmark, write_set: WriteSet, encoder: Encoder
+) -> None:
+    write_set("other", rows=range(40))
+    (task.train.parent / "other" / "world").rename(task.train / "tiny")
+    pools = orjson.loads(task.pools_file.read_bytes()) if task.pools_file else {}
+    pools["few"] = {**pools["easy_hard"], "set": "tiny"}
+    Path(str(task.pools_file)).write_bytes(orjson.dumps(pools))
+    told: list[str] = []
+    result = run_benchmark(
+        task, seeing=ReadyEncoder(encoder), progress=lambda what, done, of: told.append(what.partition(":")[0])
+    )
+    assert list(dict.fromkeys(each for each in told if each in pools)) == ["few", "easy_hard"]
+    assert list(result["pools"]) == ["easy_hard", "few"]
