@@ -40,6 +40,11 @@ class Inputs:
         names = [field.name for field in fields(self) if field.name != "input_ratio"]
         return replace(self, **{name: getattr(self, name)[index] for name in names})
 
+    def without_arm(self, column: int) -> "Inputs":
+        """The same queries without what is known of one arm."""
+        per_arm = ("scores", "log_tokens", "usd", "input_ratio")
+        return replace(self, **{name: np.delete(getattr(self, name), column, axis=-1) for name in per_arm})
+
     def beside(self, other: "Inputs") -> "Inputs":
         """The rows of both; ``input_ratio`` stays that of these."""
         names = [field.name for field in fields(self) if field.name != "input_ratio"]

@@ -48,6 +48,12 @@ def careful_utility(predictions: Predictions, trade_off: TradeOff) -> Reals:
     return np.where(affordable, values, -np.inf) if affordable.any() else values
 
 
+def is_most_useful(predictions: Predictions, trade_off: TradeOff, *, action: int) -> bool:
+    """Whether no other arm has a higher utility than ``action``; False where a number of either is unknown."""
+    values = careful_utility(predictions, trade_off)
+    return bool(values[action] >= values.max())
+
+
 def pessimistic(values: Reals) -> Reals:
     """USD or seconds with what is unknown as large as the largest known, or 0 where all are unknown."""
     unknown = np.isnan(values)

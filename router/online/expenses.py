@@ -13,7 +13,7 @@ import orjson
 from policies.online.trials import Trials
 from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
-from policies.zoo.choose import careful_utility
+from policies.zoo.choose import is_most_useful
 from policies.zoo.default import DefaultPolicy
 from router.online.record import Record
 
@@ -94,8 +94,8 @@ def may_have_explored(row: Mapping[str, Any], *, promises_floors: bool) -> bool:
         quality, usd, seconds = (np.array(row[part], dtype=np.float64) for part in ("quality", "usd", "seconds"))
         quality_per_usd, quality_per_s, floor, max_usd = row["trade_off"]
         trade_off = TradeOff(quality_per_usd, quality_per_s, max_usd=float("inf") if max_usd is None else max_usd)
-        values = careful_utility(Predictions(quality, np.zeros(len(quality)), usd, seconds), trade_off)
-        best = bool(values[row["arms"].index(row["arm"])] >= values.max())
+        predictions = Predictions(quality, np.zeros(len(quality)), usd, seconds)
+        best = is_most_useful(predictions, trade_off, action=row["arms"].index(row["arm"]))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         return True
     return not best or (promises_floors and floor != 0.0)  # where a number is unknown, no comparison holds

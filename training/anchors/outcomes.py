@@ -1,6 +1,6 @@
 """Reads what a new arm made of the anchors: a folder of ``gearshift collect``, its JSON lines, or a Parquet file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,30 @@ def read_outcomes(file: Path, exam: Exam, *, arm: Arm) -> AnchorOutcomes:
         counted = row.get("output_tokens", row.get("completion_tokens"))
         if isinstance(counted, int | float):
             tokens.setdefault(query_id, []).append(float(counted))
-    answered = np.array([name in scores for name in exam.ids])
-    if answered.sum() < FEWEST:
+    n_answered = sum(name in scores for name in exam.ids)
+    if n_answered < FEWEST:
         raise AnchorError(
-            f"{place}: {int(answered.sum())} of {len(exam)} anchors have a score of {arm.name}; "
+            f"{place}: {n_answered} of {len(exam)} anchors have a score of {arm.name}; "
             f"run at least {FEWEST} of them, e.g. with `gearshift collect`"
         )
-    part = exam.only(answered)
+    return answered_part(exam, scores, tokens)
+
+
+def answered_part(
+    exam: Exam, scores: Mapping[str, Sequence[float]], tokens: Mapping[str, Sequence[float]]
+) -> AnchorOutcomes:
+    """The anchors that have a score, at least one of them.
+
+    Args:
+        scores: 0..1, by query id; several for one anchor count as their mean.
+        tokens: Output tokens of the same answers, where they were counted.
+    """
+    part = exam.only(np.array([name in scores for name in exam.ids]))
     values = np.array([np.mean(scores[name]) for name in part.ids])
     return AnchorOutcomes(part, values, _mean_tokens(part, tokens))
 
 
-def _mean_tokens(exam: Exam, tokens: Mapping[str, list[float]]) -> float | None:
+def _mean_tokens(exam: Exam, tokens: Mapping[str, Sequence[float]]) -> float | None:
     counted = np.array([np.mean(tokens[name]) if name in tokens else np.nan for name in exam.ids])
     known = np.isfinite(counted)
     return float(np.average(counted[known], weights=exam.weight[known])) if known.any() else None

@@ -10,19 +10,18 @@ import numpy as np
 import orjson
 
 from policies.arms import Arm
-from policies.artifact import Artifact, load_artifact, save_artifact
-from policies.descriptors import describe
+from policies.artifact import load_artifact, save_artifact
 from policies.encoders.base import Encoder
 from policies.features import lexical_features
 from policies.pools import load_pool_definition
 from policies.prices import Price
 from policies.tables import OutcomeTable, load_pool
-from training.anchors.estimate import Standing, standing_from_anchors
 from training.anchors.exam import AnchorError, Exam, load_exam, make_exam, save_exam
+from training.anchors.join import Joined, join_by_anchors
 from training.anchors.outcomes import read_outcomes
 from training.anchors.rasch import fit_ease
 from training.anchors.select import draw_anchors
-from training.arms import Newcomer, Population, adopt, standing_by_descriptor
+from training.arms import Population
 from training.embeddings import embed_prompts
 
 PROMPTS, PLAN = "anchors.jsonl", "anchors.plan.json"
@@ -96,8 +95,8 @@ def choose_anchors(task: ChooseAnchors, *, encoder: Encoder, progress: Tell = la
     return exam
 
 
-def adopt_by_anchors(task: AdoptByAnchors, *, encoder: Encoder) -> tuple[Artifact, Standing, Standing]:
-    """Take the arm into a copy of the artifact; also its standing by descriptor alone and by both.
+def adopt_by_anchors(task: AdoptByAnchors, *, encoder: Encoder) -> Joined:
+    """Take the arm into a copy of the artifact.
 
     Raises:
         AnchorError: Plan, prompts or outcomes cannot be used.
@@ -105,18 +104,17 @@ def adopt_by_anchors(task: AdoptByAnchors, *, encoder: Encoder) -> tuple[Artifac
     """
     artifact = load_artifact(task.artifact, encoder=encoder)
     outcomes = read_outcomes(task.outcomes, load_exam(task.anchors / PLAN), arm=task.arm)
-    prior = standing_by_descriptor(artifact, describe(task.arm, task.price, task.known), known=task.known)
-    standing = standing_from_anchors(outcomes.exam, outcomes.scores, prior=prior)
     prompts = _prompts_of(task.anchors / PROMPTS, outcomes.exam)
     population = Population(
         embeddings=embed_prompts(encoder, prompts),
         lexical=np.stack([lexical_features(prompt) for prompt in prompts]),
         weight=outcomes.exam.weight,
     )
-    newcomer = Newcomer(task.arm, task.price, standing, outcomes.output_tokens)
-    adopted = adopt(artifact, newcomer, population=population)
-    save_artifact(adopted, task.out, encoder=encoder)
-    return adopted, prior, standing
+    joined = join_by_anchors(
+        artifact, outcomes, arm=task.arm, price=task.price, population=population, known=task.known
+    )
+    save_artifact(joined.artifact, task.out, encoder=encoder)
+    return joined
 
 
 def _references(task: ChooseAnchors) -> dict[str, str]:

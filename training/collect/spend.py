@@ -31,6 +31,10 @@ class Purse:
         return self._spent / NANO
 
     @property
+    def spent_nano_usd(self) -> int:
+        return self._spent
+
+    @property
     def capped(self) -> bool:
         return self._cap is not None
 

@@ -108,13 +108,13 @@ def _adopt(
     known = {} if descriptors is None else load_descriptors(descriptors)
     arm = _arm(given["arm"])
     task = AdoptByAnchors(given["anchors"], outcomes, given["artifact"], out, arm, _price(*usd), known)
-    adopted, prior, standing = adopt_by_anchors(task, encoder=load_encoder(encoder[0], source=encoder[1]))
+    joined = adopt_by_anchors(task, encoder=load_encoder(encoder[0], source=encoder[1]))
     return {
         "artifact": str(out),
-        "arms": [entry["name"] for entry in adopted.arms],
+        "arms": [entry["name"] for entry in joined.artifact.arms],
         "adopted": arm.name,
-        "by_descriptor": {"quality": prior.quality, "interval": prior.interval},
-        "by_anchors": {"quality": standing.quality, "interval": standing.interval},
+        "by_descriptor": {"quality": joined.by_descriptor.quality, "interval": joined.by_descriptor.interval},
+        "by_anchors": {"quality": joined.standing.quality, "interval": joined.standing.interval},
     }
 
 

@@ -5,10 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
+from policies.prices import NANO
+
 _SCENARIO = "still, drift, price, outage, newcomer, delayed, missing, noisy, poisoned or tenants."
-_PLAYERS = "By comma: default, prior, default_thompson, linucb, thompson, ucb, paretobandit, paretobandit_warm."
+_PLAYERS = (
+    "By comma: default, prior, default_thompson, linucb, thompson, ucb, paretobandit, paretobandit_warm; with the "
+    "scenario newcomer also default_anchors, default_at_once, default_stranger."
+)
 _USUAL = "default,prior,linucb,thompson,ucb"
 _COLUMNS = ("mean_reward", "regret", "regret_full", "last_third", "adapted_after", "alarm_after", "false_alarms")
+_ADOPTED = (
+    *("adopted_after", "n_anchors", "anchors_nano_usd", "trial_nano_usd", "error_joined", "error_end", "share"),
+    *("reward_before", "reward_after", "reward_net"),
+)
 
 
 def simulate(
@@ -24,6 +33,12 @@ def simulate(
     explore: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Floor of every arm's probability, times arms.")
     ] = 0.0,
+    anchors: Annotated[int, typer.Option(min=10, max=2000, help="Prompts a newcomer is to answer first.")] = 100,
+    anchors_usd: Annotated[float, typer.Option(min=0.0, help="Most that those answers may cost.")] = 1.0,
+    trial_usd: Annotated[float, typer.Option(min=0.0, help="Most that exploring it may cost afterwards.")] = 1.0,
+    explore_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of requests that may follow doubt where an arm is new.")
+    ] = 0.1,
     picture: Annotated[Path | None, typer.Option(help="PNG file for the cumulative regret.")] = None,
     encoder: Annotated[str, typer.Option(help="Encoder of the default policy.")] = "minilm",
     source: Annotated[str | None, typer.Option(help="Weights of the encoder: folder or hub id.")] = None,
@@ -37,6 +52,7 @@ def simulate(
     from policies.encoders.load import load_encoder
     from policies.pools import PoolError
     from training.commands.progress import progress_bars
+    from training.simulate.adopting import AdoptionPlan
     from training.simulate.scenario import scenarios
     from training.simulate.task import Simulate, simulate
 
@@ -44,11 +60,13 @@ def simulate(
     if scenario not in known:
         raise typer.BadParameter(f"no scenario {scenario!r}; use one of {', '.join(known)}")
     named = tuple(name.strip() for name in players.split(",") if name.strip())
-    task = Simulate(
-        data, pools, pool, replace(known[scenario], arm=arm), n_warm=warm, n_orders=orders, seed=seed, players=named,
-        explore=explore, rows=rows,
-    )  # fmt: skip
     try:
+        usual = AdoptionPlan()
+        plan = AdoptionPlan(anchors, anchors_usd, trial_usd, replace(usual.exploring, share=explore_share))
+        task = Simulate(
+            data, pools, pool, replace(known[scenario], arm=arm), n_warm=warm, n_orders=orders, seed=seed,
+            players=named, explore=explore, rows=rows, adoption=plan,
+        )  # fmt: skip
         with progress_bars() as tell:
             result = simulate(task, encoder=load_encoder(encoder, source=source), progress=tell)
     except (EncoderError, ImportError, PoolError, ValueError) as problem:
@@ -84,6 +102,33 @@ def _show(result: dict[str, Any], *, as_json: bool) -> None:
     for name, numbers in result["policies"].items():
         told.add_row(name, *(_figure(numbers[column], column) for column in _COLUMNS))
     Console().print(told)
+    if result["adoptions"]:
+        _show_adoptions(result)
+
+
+def _show_adoptions(result: dict[str, Any]) -> None:
+    """What taking the new arm in took, and in each order what happened."""
+    from rich.console import Console
+    from rich.table import Table
+
+    told, console = Table(title="the new arm, means of the orders"), Console()
+    for name in ("", *result["adoptions"]):
+        told.add_column(name, justify="right" if name else "left")
+    for column in _ADOPTED:
+        figures = (_adoption_figure(numbers[column]["mean"], column) for numbers in result["adoptions"].values())
+        told.add_row(column.replace("_", " ").replace("nano usd", "USD"), *figures)
+    console.print(told)
+    for order in result["orders"]:
+        for name, adoption in order["adoptions"].items():
+            console.print(f"order {order['seed']}, {name}: {adoption['told']}", highlight=False, soft_wrap=True)
+
+
+def _adoption_figure(mean: float | None, column: str) -> str:
+    if mean is None:
+        return "–"
+    if column in ("adopted_after", "n_anchors"):
+        return f"{mean:.0f}"
+    return f"{mean / NANO:.6f}" if column.endswith("nano_usd") else f"{mean:.4f}"
 
 
 def _figure(number: dict[str, Any], column: str) -> str:

@@ -56,6 +56,7 @@ def play(player: Player, stream: Stream, *, seed: int, explore: float = 0.0, tel
         )
         column = int(seen.columns[decision.action])
         columns[at], propensities[at] = column, decision.propensity
+        player.pay(decision, int(stream.nano_usd[at, column]))
         told = float(stream.told[at, column])
         if not np.isnan(told):
             pending.append(Feedback(at, column, told, float(stream.usd[at, column])))

@@ -1,12 +1,13 @@
 """Who plays a stream: the default policy as it learns, comparison bandits, and a fixed arm."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from policies.context import Context
+from policies.decide import Decision
 from policies.online.alarm import Alarm
 from policies.online.learner import Learner
 from policies.online.lesson import Lesson
@@ -54,6 +55,10 @@ class Player(Protocol):
         """What serves a tenant's next request."""
         ...
 
+    def pay(self, decision: Decision, nano_usd: int) -> None:
+        """The bill of the answer that was drawn just now, in nano-USD."""
+        ...
+
     def hear(self, feedback: Feedback) -> None:
         """Learn."""
         ...
@@ -67,9 +72,13 @@ class DefaultPlayer:
         self.name, self._fitted, self._learns = name, policy, settings is not None
         self._learner = Learner(policy, settings)
         self._recall = policy.recall(stream.inputs.embeddings, stream.inputs.lexical)
+        self._columns = {name: column for column, name in enumerate(policy.arm_names)}
+        self._arms = [facts.name for facts in stream.facts[0]]
         self._tenants, n_tenants = stream.tenants, stream.scenario.n_tenants
-        # One tenant is everybody: it needs no scope of its own.
-        self._scopes = [self._learner.add_scope() for _ in range(n_tenants)] if n_tenants > 1 else [0]
+        # One tenant is everybody: it needs no scope of its own. A policy that learned before has its tenants' already.
+        known = list(range(1, policy.offsets.n_scopes))
+        self._scopes = known or [self._learner.add_scope() for _ in range(n_tenants)] if n_tenants > 1 else [0]
+        self._exploring = self._learner.settings.exploring
         self._serving: dict[int, DefaultPolicy] = {}
 
     @property
@@ -83,18 +92,30 @@ class DefaultPlayer:
             return self._fitted
         scope = self._scopes[tenant]
         if scope not in self._serving:
-            self._serving[scope] = self._learner.policy(scope=scope)
+            self._serving[scope] = self._learner.policy(scope=scope, exploring=self._exploring)
         return self._serving[scope]
 
+    @property
+    def learned(self) -> DefaultPolicy:
+        """What everybody is served now."""
+        return self._learner.policy() if self._learns else self._fitted
+
+    def bar(self, arms: frozenset[str]) -> None:
+        """These arms get no exploration from now on, any other does."""
+        self._exploring = replace(self._exploring, barred=arms)
+        self._serving.clear()
+
+    def pay(self, decision: Decision, nano_usd: int) -> None:
+        """Whoever has nobody on trial counts no money."""
+
     def hear(self, feedback: Feedback) -> None:
-        """Learn the score; what an answer costs is not learned but priced."""
-        if not self._learns:
+        """Learn the score of an arm that the policy knows; what an answer costs is not learned but priced."""
+        arm = self._columns.get(self._arms[feedback.column])
+        if not self._learns or arm is None:
             return
         scope = self._scopes[int(self._tenants[feedback.at])]
-        prior, cell = self._recall.quality[feedback.at, feedback.column], self._recall.cells[feedback.at]
-        lesson = Lesson(
-            feedback.column, int(cell), float(prior), feedback.score, at=float(feedback.at), scope=scope
-        )  # fmt: skip
+        prior, cell = self._recall.quality[feedback.at, arm], self._recall.cells[feedback.at]
+        lesson = Lesson(arm, int(cell), float(prior), feedback.score, at=float(feedback.at), scope=scope)
         self._learner.observe(lesson)
         self._serving.clear()
 
@@ -124,6 +145,9 @@ class BanditPlayer:
         dist = self._bandit.action_dist(self._features[self._at], eligible)
         self._at += 1
         return Scores(dist[columns], unlearned(context, arms), self.name)
+
+    def pay(self, decision: Decision, nano_usd: int) -> None:
+        """The bill comes again with the feedback."""
 
     def hear(self, feedback: Feedback) -> None:
         """Learn the reward."""

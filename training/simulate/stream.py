@@ -16,6 +16,7 @@ from training.offline import arm_facts
 from training.simulate.scenario import Scenario
 
 SHARE_OF_UTILITY = 0.05
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Round:
 
     context: Context
     arms: tuple[ArmFacts, ...]
-    columns: NDArray[np.int64]
+    columns: Integers
     tenant: int
 
 
@@ -40,6 +41,7 @@ class Stream:
 
     Attributes:
         scores / usd: What each arm's answer is worth and costs, shape (n, m).
+        nano_usd: The same cost as billed, in integer nano-USD, shape (n, m).
         told: What feedback says of each arm's answer, NaN where none comes, shape (n, m).
         eligible: Which arms can be asked, shape (n, m).
         tenants: Shape (n,).
@@ -54,9 +56,10 @@ class Stream:
     facts: tuple[tuple[ArmFacts, ...], ...]
     scores: Reals
     usd: Reals
+    nano_usd: Integers
     told: Reals
     eligible: NDArray[np.bool_]
-    tenants: NDArray[np.int64]
+    tenants: Integers
     quality_per_usd: float
     changed: int
     changed_at: int
@@ -68,6 +71,12 @@ class Stream:
     def rewards(self) -> Reals:
         """score − λ · USD of each arm, shape (n, m)."""
         return np.asarray(self.scores - self.quality_per_usd * self.usd)
+
+    @property
+    def joins_at(self) -> int:
+        """The first request that the changed arm can answer; n if there is none."""
+        able = np.flatnonzero(self.eligible[:, self.changed])
+        return int(able[0]) if len(able) else len(self)
 
     def round(self, at: int) -> Round:
         """What is seen of request ``at``."""
@@ -90,14 +99,16 @@ def make_stream(table: OutcomeTable, inputs: Inputs, scenario: Scenario, *, seed
     rng, times = np.random.default_rng([seed, 1]), np.arange(n) / n
     quality_per_usd = SHARE_OF_UTILITY / max(float(table.usd.mean(axis=0).max()), 1e-12)
     column = _column(table, scenario, quality_per_usd)
-    scores, usd = table.scores.copy(), table.usd.copy()
+    scores, usd, nano_usd = table.scores.copy(), table.usd.copy(), table.nano_usd.copy()
     # The draws are made whatever happens, so that two scenarios of a seed differ in nothing else.
     lost, lied, lacking, liar = (
         np.less(rng.random(n), share) for share in (scenario.loss, scenario.noise, scenario.missing, scenario.poison)
     )
     tenants = np.asarray(rng.integers(scenario.n_tenants, size=n), dtype=np.int64)
     scores[lost & (times >= scenario.breaks_at), column] = 0.0
-    usd[times >= scenario.price_at, column] *= scenario.price_factor
+    repriced = times >= scenario.price_at
+    usd[repriced, column] *= scenario.price_factor
+    nano_usd[repriced, column] = np.ceil(nano_usd[repriced, column] * scenario.price_factor)
     told = np.where(lied[:, None], 1.0 - scores, scores)
     told[liar] = 1.0
     told[liar, column] = 0.0
@@ -107,7 +118,7 @@ def make_stream(table: OutcomeTable, inputs: Inputs, scenario: Scenario, *, seed
     facts = arm_facts(table)
     return Stream(
         scenario, inputs, _contexts(inputs), (facts, _repriced(facts, column, scenario.price_factor)), scores, usd,
-        told, eligible, tenants, quality_per_usd, column, changed_at=round(scenario.breaks_at * n),
+        nano_usd, told, eligible, tenants, quality_per_usd, column, changed_at=round(scenario.breaks_at * n),
     )  # fmt: skip
 
 

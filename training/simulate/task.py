@@ -9,27 +9,24 @@ from typing import Any
 import numpy as np
 
 from policies.encoders.base import Encoder
-from policies.online.settings import LearnerSettings
-from policies.predictions import Reals
 from policies.tables import OutcomeTable, load_pool
-from policies.zoo.default import DefaultPolicy
-from policies.zoo.thompson import Exploring
-from training.bandits.base import Bandit
-from training.bandits.linear import LinTS, LinUCB, Ucb
 from training.contender import Sample
 from training.embeddings import embed_prompts
 from training.inputs import make_inputs
 from training.prior.fit import fit_default
-from training.simulate.features import FeatureMap, fit_principal, fit_whitened
+from training.simulate.adopting import AdoptingPlayer, AdoptionPlan
+from training.simulate.adoption import report_adoption
+from training.simulate.cast import ADOPTING, NAMES, Order, make_player
+from training.simulate.entries import Unmet
 from training.simulate.play import FULL, Played, play, play_full_information
-from training.simulate.players import BanditPlayer, DefaultPlayer, Player
 from training.simulate.regret import Verdict, cumulative_regret, judge
 from training.simulate.scenario import Scenario
 from training.simulate.stream import Stream, make_stream
 from training.zoo.contenders import task_of
+from training.zoo.save import artifact_of
 
 Tell = Callable[[str, int, int], None]
-NAMES = ("default", "prior", "default_thompson", "linucb", "thompson", "ucb", "paretobandit", "paretobandit_warm")
+FEWEST_ARMS = 3  # one of them new: what arms share takes two to see
 _N_POINTS = 200  # of a curve
 
 
@@ -43,6 +40,7 @@ class Simulate:
         players: Of ``NAMES``.
         explore: Floor of ``decide`` for every player.
         rows: Requests of a stream at most.
+        adoption: What taking in the scenario's new arm may cost those players who do.
     """
 
     data_dir: Path
@@ -56,20 +54,7 @@ class Simulate:
     explore: float = 0.0
     with_full: bool = True
     rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One stream, with what was fitted before it.
-
-    Attributes:
-        warm: The fully labelled rows.
-    """
-
-    stream: Stream
-    warm: Sample
-    policy: DefaultPolicy
-    seed: int
+    adoption: AdoptionPlan = field(default_factory=AdoptionPlan)
 
 
 def simulate(task: Simulate, *, encoder: Encoder, progress: Tell = lambda what, done, of: None) -> dict[str, Any]:
@@ -85,7 +70,12 @@ def simulate(task: Simulate, *, encoder: Encoder, progress: Tell = lambda what, 
         raise ValueError(f"no player is named {unknown[0]!r}; use some of {', '.join(NAMES)}")
     if any(name.startswith("paretobandit") for name in task.players) and find_spec("pareto_bandit") is None:
         raise ImportError("no module 'pareto_bandit'; run: pip install 'gearshift[rivals]'", name="pareto_bandit")
+    adopting = [name for name in task.players if name in ADOPTING]
+    if adopting and not 0.0 < task.scenario.joins_at < 1.0:
+        raise ValueError(f"player {adopting[0]!r} takes in an arm that joins; use it with the scenario newcomer")
     table = load_pool(task.data_dir, task.pools_file, task.pool)
+    if adopting and len(table.arms) < FEWEST_ARMS:
+        raise ValueError(f"pool {task.pool!r} has {len(table.arms)} arms; one that joins needs two others to join")
     if len(table) < task.n_warm + 2:
         raise ValueError(f"pool {task.pool!r} has {len(table)} queries; a stream needs more than {task.n_warm}")
     orders = []
@@ -95,6 +85,7 @@ def simulate(task: Simulate, *, encoder: Encoder, progress: Tell = lambda what, 
     return {
         "pool": task.pool, "scenario": asdict(task.scenario), "n_warm": task.n_warm, "explore": task.explore,
         "seed": task.seed, "orders": orders, "policies": _means([order["policies"] for order in orders]),
+        "adoptions": _means([order["adoptions"] for order in orders]),
     }  # fmt: skip
 
 
@@ -107,7 +98,10 @@ def make_orders(table: OutcomeTable, task: Simulate, *, encoder: Encoder, progre
         rest = _sample(table, embeddings, rows[task.n_warm :][: task.rows])
         fit = fit_default(task_of(warm, encoder_id=encoder.encoder_id, seed=seed), progress=progress)
         stream = make_stream(rest.table, rest.inputs, task.scenario, seed=seed)
-        yield Order(stream, warm, fit.policy, seed)
+        unmet = None
+        if any(name in ADOPTING for name in task.players):
+            unmet = _unmet(warm, stream.changed, encoder_id=encoder.encoder_id, seed=seed, progress=progress)
+        yield Order(stream, warm, fit.policy, seed, unmet)
 
 
 def play_order(order: Order, task: Simulate, *, progress: Tell = lambda what, done, of: None) -> dict[str, Any]:
@@ -122,50 +116,30 @@ def play_order(order: Order, task: Simulate, *, progress: Tell = lambda what, do
 
     full = play_full_information(order.policy, stream) if task.with_full else None
     found: dict[str, Any] = {}
+    adoptions: dict[str, Any] = {}
     for name in task.players:
-        player = make_player(name, order)
+        player = make_player(name, order, task.adoption)
         played = play(player, stream, seed=order.seed, explore=task.explore, tell=tell)
         found[name] = _told(played, judge(played, stream, full=full), stream)
+        if isinstance(player, AdoptingPlayer):
+            adoptions[name] = asdict(report_adoption(player, played, stream))
     if full is not None:
         found[FULL] = _told(full, judge(full, stream), stream)
     arms = [facts.name for facts in stream.facts[0]]
-    return {"seed": order.seed, "n": len(stream), "changed": arms[stream.changed], "policies": found}
+    return {
+        "seed": order.seed,
+        "n": len(stream),
+        "changed": arms[stream.changed],
+        "policies": found,
+        "adoptions": adoptions,
+    }
 
 
-def make_player(name: str, order: Order) -> Player:
-    """The player of this name, ready for the order's stream."""
-    if name == "prior":
-        return DefaultPlayer(order.policy, order.stream, None, name=name)
-    if name.startswith("default"):
-        share = 1.0 if name == "default_thompson" else 0.0
-        return DefaultPlayer(order.policy, order.stream, LearnerSettings(exploring=Exploring(share=share)), name=name)
-    bandit, features = _bandit(name, order)
-    return BanditPlayer(bandit, features(order.stream.inputs), order.stream, name=name)
-
-
-def _bandit(name: str, order: Order) -> tuple[Bandit, FeatureMap]:
-    """A comparison bandit with the features that suit it."""
-    inputs, m = order.warm.inputs, order.stream.scores.shape[1]
-    principal = fit_principal(inputs)
-    dim = principal.directions.shape[1] + 1
-    if name == "linucb":
-        return LinUCB(dim, m), principal
-    if name == "thompson":
-        return LinTS(dim, m), principal
-    if name == "ucb":
-        return Ucb(m), principal
-    from training.bandits.paretobandit import ParetoBandit
-
-    whitened, is_warm = fit_whitened(inputs), name == "paretobandit_warm"
-    bandit = ParetoBandit(whitened.directions.shape[1] + 1, m, seed=order.seed, warm=is_warm)
-    if is_warm:
-        bandit.learn_offline(_rewards(order), whitened(inputs))
-    return bandit, whitened
-
-
-def _rewards(order: Order) -> Reals:
-    table = order.warm.table
-    return np.asarray(table.scores - order.stream.quality_per_usd * table.usd)
+def _unmet(warm: Sample, column: int, *, encoder_id: str, seed: int, progress: Tell) -> Unmet:
+    """The same fit as if nobody had met the arm of this column."""
+    task = task_of(warm, encoder_id=encoder_id, seed=seed).without_arm(column)
+    fit = fit_default(task, progress=progress)
+    return Unmet(artifact_of(fit.policy, task, facts=fit.facts), warm, column)
 
 
 def _sample(table: OutcomeTable, embeddings: Any, rows: Any) -> Sample:
@@ -190,7 +164,7 @@ def _means(orders: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Mean, spread and values of each number over the orders; None where none has it."""
     means: dict[str, Any] = {}
     for name in orders[0]:
-        numbers = [key for key, value in orders[0][name].items() if not isinstance(value, list)]
+        numbers = [key for key, value in orders[0][name].items() if not isinstance(value, list | str)]
         means[name] = {}
         for key in numbers:
             values = [order[name][key] for order in orders]

@@ -41,6 +41,12 @@ class FitTask:
         domains = None if self.domains is None else self.domains[mask]
         return replace(self, inputs=self.inputs.rows(mask), reworded=reworded, domains=domains, done={})
 
+    def without_arm(self, column: int) -> "FitTask":
+        """The same task as if nobody had met one of the arms."""
+        arms, prices = list(self.arms), list(self.prices)
+        del arms[column], prices[column]
+        return replace(self, inputs=self.inputs.without_arm(column), arms=arms, prices=prices, done={})
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:

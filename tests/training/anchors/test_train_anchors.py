@@ -93,14 +93,14 @@ def test_an_arm_is_adopted_by_its_answers(data: Path, world: OutcomeTable, encod
     task = AdoptByAnchors(
         folder, answers(data, folder, world), an_artifact(data, world, encoder), data / "out", ARM, Price(1, 1), {}
     )
-    adopted, prior, standing = adopt_by_anchors(task, encoder=encoder)
+    joined = adopt_by_anchors(task, encoder=encoder)
     truth = world.domains.count("easy") / len(world)
-    low, high = standing.interval
+    low, high = joined.standing.interval
     assert low <= truth <= high
-    assert standing.sd < prior.sd
+    assert joined.standing.sd < joined.by_descriptor.sd
     again = load_artifact(data / "out", encoder=encoder)
     assert [entry["name"] for entry in again.arms] == ["cheap/instant", "dear/instant", "new/instant"]
-    assert adopted.tensors["roster.columns"].tolist() == [0, 1, -1]
+    assert joined.artifact.tensors["roster.columns"].tolist() == [0, 1, -1]
 
 
 def test_an_artifact_of_another_encoder_is_refused(data: Path, world: OutcomeTable, encoder: Any) -> None:

@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policies.decide import Decision
 from policies.policy import Policy
 from policies.tables import OutcomeTable
 from policies.zoo.default import DefaultPolicy
 from policies.zoo.static import StaticPolicy
 from policies.zoo.uniform import UniformPolicy
 from training.contender import Sample
-from training.inputs import Inputs, make_inputs
-from training.prior.fit import fit_default
+from training.inputs import Inputs
+from training.simulate.cast import Order
 from training.simulate.picture import regret_picture
 from training.simulate.play import Played, play, play_full_information
 from training.simulate.players import Feedback
 from training.simulate.regret import fixed_rewards, judge
 from training.simulate.scenario import Scenario, scenarios
 from training.simulate.stream import Stream, make_stream
-from training.simulate.task import Order, Simulate, play_order, simulate
-from training.zoo.contenders import task_of
+from training.simulate.task import Simulate, play_order, simulate
 
 WARM = 200
 Warmed = tuple[Sample, DefaultPolicy]
@@ -34,35 +34,18 @@ class Listener:
     name, alarms = "listener", ()
 
     def __init__(self, policy: Policy) -> None:
-        self._policy, self.heard, self.asked = policy, list[Feedback](), 0
+        self._policy, self.heard, self.asked, self.paid = policy, list[Feedback](), 0, 0
 
     def policy(self, tenant: int) -> Policy:
         self.asked += 1
         return self._policy
 
+    def pay(self, decision: Decision, nano_usd: int) -> None:
+        self.paid += nano_usd
+
     def hear(self, feedback: Feedback) -> None:
         assert feedback.at < self.asked  # never of a request to come
         self.heard.append(feedback)
-
-
-@pytest.fixture(scope="module")
-def inputs(world: OutcomeTable, embedded: np.ndarray) -> Inputs:
-    return make_inputs(world, embedded)
-
-
-@pytest.fixture(scope="module")
-def embedded(world: OutcomeTable) -> np.ndarray:
-    rng, kinds = np.random.default_rng(1), {"easy": 1.0, "hard": -1.0}
-    centres = np.array([kinds[domain] for domain in world.domains])[:, None] * np.eye(1, 12)
-    vectors = centres + 0.3 * rng.normal(size=(len(world), 12))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def warmed(world: OutcomeTable, inputs: Inputs) -> Warmed:
-    """The first 200 queries, and the default policy fitted on them."""
-    warm = Sample(world, inputs).rows(np.arange(len(world)) < WARM)
-    return warm, fit_default(task_of(warm, encoder_id="hash-1", seed=0)).policy
 
 
 def order_of(world: OutcomeTable, inputs: Inputs, warmed: Warmed, scenario: Scenario) -> Order:

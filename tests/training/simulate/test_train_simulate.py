@@ -18,7 +18,7 @@ RUN = ["--pool", "small", "--warm", "150", "--orders", "2", "--players", "defaul
 
 @pytest.fixture(scope="module")
 def data(world: OutcomeTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first 300 queries of the small world, as a set with a pool."""
+    """The first 300 queries of the small world, as a set with a pool; and one with an arm as good as the dear one."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "world").mkdir()
     ids, n = list(world.query_ids[:300]), 300
@@ -32,12 +32,15 @@ def data(world: OutcomeTable, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for at, arm in enumerate(world.arms)
         for row in range(n)
     ]
+    rows += [row | {"model": "new"} for row in rows if row["model"] == "dear"]
     pq.write_table(pa.Table.from_pylist(rows), folder / "world" / "outcomes.parquet")
     arms = [
         {"model": name, "mode": "instant", "usd_per_mtok": {"input": usd, "output": usd}}
-        for name, usd in (("cheap", 0.1), ("dear", 10.0))
+        for name, usd in (("cheap", 0.1), ("dear", 10.0), ("new", 1.0))
     ]
-    (folder / "pools.json").write_bytes(orjson.dumps({"small": {"set": "world", "domain": "subject", "arms": arms}}))
+    shared = {"set": "world", "domain": "subject"}
+    pools = {"small": shared | {"arms": arms[:2]}, "three": shared | {"arms": arms}}
+    (folder / "pools.json").write_bytes(orjson.dumps(pools))
     return folder
 
 
@@ -61,9 +64,29 @@ def test_it_prints_json_and_draws_the_regret(
     assert (tmp_path / "regret.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+def test_it_tells_what_taking_in_a_new_arm_took(
+    data: Path, tmp_path: Path, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("policies.encoders.load.load_encoder", lambda name, source=None: encoder)
+    monkeypatch.setenv("GEARSHIFT_CACHE", str(tmp_path / "cache"))
+    took_in = ["--players", "default_anchors,default_stranger", "--scenario", "newcomer", "--arm", "new/instant"]
+    done = run(data, "--pool", "three", *took_in, "--orders", "1", "--anchors", "20", "--anchors-usd", "0.003")
+    assert done.exit_code == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "the new arm, means of the orders" in told
+    # An answer costs 10 + 200 tokens at 1 USD per million: the cap pays for 14 of them.
+    assert "anchors USD │ 0.002940 │ 0.000000" in told
+    assert "order 0, default_anchors: new/instant taken in by 14 of 20 anchors for 0.002940 USD at request 89" in told
+    assert "order 0, default_stranger: new/instant stays a stranger: nobody took it in" in told
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--players", "default_anchors"], "takes in an arm that joins; use it with the scenario newcomer"),
+        (["--players", "default_anchors", "--scenario", "newcomer"], "has 2 arms; one that joins needs two others"),
+        (["--trial-usd", "inf"], "expected amounts of USD"),
         (["--scenario", "flood"], "no scenario 'flood'"),
         (["--players", "nobody"], "no player is named 'nobody'"),
         (["--warm", "5000"], "a stream needs more than 5000"),
