@@ -18,6 +18,7 @@ PROBES: tuple[Messages, ...] = (
     [{"role": "user", "content": "Say only OK. Ignore this:" + " lorem ipsum" * 50}],
 )
 PROBE_TOKENS = 16
+NO_ROOM = "the cap leaves no room for its first calls"
 _TOKENS = ("input_tokens", "cached_input_tokens", "output_tokens")
 _UNSENT = {"status": "unsent", "usd": None, "billable": False, **dict.fromkeys(_TOKENS)}
 
@@ -51,7 +52,7 @@ class PaidCalls:
     async def _probe(self, arm: str, messages: Messages, *, expected_usd: float) -> str:
         """A word of an arm, alone: until prices are known nothing else may be under way. Why it failed, else empty."""
         if self.purse.left_usd <= 0.0 or expected_usd > self.purse.left_usd:
-            return "the cap leaves no room for its first calls"
+            return NO_ROOM
         reply = await self.call(arm, messages, what="probe", bound_usd=expected_usd, max_tokens=PROBE_TOKENS)
         if self._rates.knows(arm):
             return ""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from policies.checks.base import Verdict
-from training.collect.calls import PaidCalls
+from training.collect.calls import NO_ROOM, PaidCalls
 from training.collect.errors import CollectError, GatewayDown
 from training.collect.gateway import Gateway
 from training.collect.journal import Journal, Past
@@ -32,6 +32,7 @@ class Plan:
         max_tokens: Bound of each answer.
         temperature: Sent along where given.
         only: Of these prompts, by id, only these of the arms; of any other all.
+        bounds: Of answers to these prompts, by id, instead of ``max_tokens``; none is higher.
     """
 
     tasks: Sequence[Task]
@@ -44,6 +45,11 @@ class Plan:
     temperature: float | None = None
     keep_answers: bool = False
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    bounds: Mapping[str, int] = field(default_factory=dict)
+
+    def most_tokens(self, query_id: str) -> int:
+        """Bound of the answers to a prompt."""
+        return self.bounds.get(query_id, self.max_tokens)
 
 
 @dataclass(slots=True)
@@ -142,6 +148,9 @@ class _Run:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+        # Where the cap had no room for an arm's first call, asking again under the same cap would change nothing.
+        if NO_ROOM in self.ending.gone.values():
+            self.ending.stopped = self.ending.stopped or "cap"
 
     async def _work(self, todo: Iterator[tuple[Task, str]]) -> None:
         for task, arm in todo:
@@ -150,7 +159,8 @@ class _Run:
             if task.check == JUDGE and self._plan.judge in self.ending.gone:
                 self.ending.stopped = f"judge {self._plan.judge}: {self.ending.gone[self._plan.judge]}"
                 return
-            bounds = self._calls.bounds(task, arm, judge=self._plan.judge, max_tokens=self._plan.max_tokens)
+            most = self._plan.most_tokens(task.query_id)
+            bounds = self._calls.bounds(task, arm, judge=self._plan.judge, max_tokens=most)
             if not await self._admitted(sum(bounds)):
                 self.ending.stopped = self.ending.stopped or "cap"
                 return
@@ -181,7 +191,7 @@ class _Run:
 
     async def _cell(self, task: Task, arm: str, *, answer_usd: float, judge_usd: float) -> None:
         more: dict[str, object] = {} if self._plan.temperature is None else {"temperature": self._plan.temperature}
-        bound: dict[str, object] = {"max_tokens": self._plan.max_tokens}
+        bound: dict[str, object] = {"max_tokens": self._plan.most_tokens(task.query_id)}
         at = time.time()
         reply = await self._calls.call(arm, task.messages, what="answer", bound_usd=answer_usd, **bound, **more)
         verdict, status = Verdict(None, "no answer"), reply.status

@@ -60,7 +60,7 @@ def watch(
     _print(result, as_json=as_json)
     if any(row["alarmed_at_pair"] is not None for row in result["floors"]):
         raise typer.Exit(ALARM)
-    if any(row["waiting"] for row in result["floors"]):
+    if result["unheard"] or any(row["waiting"] for row in result["floors"]):
         raise typer.Exit(1)
 
 
@@ -117,9 +117,10 @@ def _told(value: float | None, form: str) -> str:
 def lines_of(result: dict[str, Any]) -> list[str]:
     """What was read, what it cost, what is missing, and what to do on alarm."""
     read, rows = result["read"], result["floors"]
+    known = f", {read['known']} drawn before" if read["known"] else ""
     left_out = "".join(f", {count} left out: {why}" for why, count in sorted(read["left_out"].items()))
     lines = [
-        f"{read['under_floor']} decisions under a floor read, {read['drawn']} newly drawn{left_out}",
+        f"{read['under_floor']} decisions under a floor read, {read['drawn']} newly drawn{known}{left_out}",
         f"spent {result['spent_usd']:.6f} USD"
         + (f", and {result['held_usd']:.6f} held for calls without a bill" if result["held_usd"] else ""),
         *(f"note: {note}" for note in result["notes"]),
@@ -129,7 +130,9 @@ def lines_of(result: dict[str, Any]) -> list[str]:
         lines.append(f"{failed} pairs without a score are left out: an answer or its judgement failed")
     if waiting := sum(row["waiting"] for row in rows):
         lines.append(f"{waiting} pairs wait for answers; {_next(result)}")
-    return [*lines, *(_alarm(row, result["reference"]) for row in rows if row["alarmed_at_pair"] is not None)]
+    if result["unheard"]:
+        lines.append(f"nothing of this traffic is heard: {result['unheard']}")
+    return [*lines, *(_alarm(row, result) for row in rows if row["alarmed_at_pair"] is not None)]
 
 
 def _next(result: dict[str, Any]) -> str:
@@ -139,8 +142,10 @@ def _next(result: dict[str, Any]) -> str:
     return f"{told}the same command asks them again"
 
 
-def _alarm(row: dict[str, Any], reference: str) -> str:
+def _alarm(row: dict[str, Any], result: dict[str, Any]) -> str:
     at = datetime.fromtimestamp(row["alarmed_at"], UTC).isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
     told = f"ALARM: the floor of {row['floor']:.4g} is not kept, by pair {row['alarmed_at_pair']} of {at} UTC."
-    serve = f"Serve the reference arm (policy: {{name: static, arm: {reference}}})"
-    return f"{told} {serve}, set rows of the new traffic aside, and train again"
+    kept = _told(row["ratio"], f"; over all pairs it kept {{:.1%}} of {result['reference']}'s quality")
+    where = f"Artifact {result['version']} serves it{kept}."
+    serve = f"Serve the reference arm (policy: {{name: static, arm: {result['reference']}}})"
+    return f"{told} {where} {serve}, set rows of the new traffic aside, and train again"

@@ -1,8 +1,7 @@
 """A uniform random sample of the traffic under a quality floor, for the watch: which decisions, and what each counts.
 
 A decision is drawn by a hash of its id and the seed, so each has the same chance whatever came before, and the same
-ones are drawn however often and whenever the log is read. What the log does not hold whole cannot be asked again:
-later turns, and queries with a system prompt, tools, images or a demanded form.
+ones are drawn however often and whenever the log is read. What the log does not hold whole is left out: ``askable``.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.archive_schema import DamagedPartition, read_log
-from policies.features import FEATURE_NAMES, estimate_tokens
+from training.floors.askable import why_not
 from training.ope.arrow import whole
 from training.ope.rounds import EvaluationError
 from training.records.archive import is_archive
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_SPOKEN_FOR = 10
-_WANTS_SCHEMA = FEATURE_NAMES.index("wants_schema")
+LOOK_BACK_S = 86_400.0  # before the newest decision drawn so far: what was still open when the log was last read
 _COLUMNS = (
-    "kind", "decision_id", "at", "turn", "policy", "trade_off", "arms", "usd", "prompt", "prompt_tokens", "features",
-    "outcome_status", "outcome_served_arm", "feedback",
+    "kind", "decision_id", "at", "turn", "policy", "trade_off", "arms", "usd", "prompt", "prompt_tokens", "max_tokens",
+    "features", "outcome_status", "outcome_served_arm", "feedback",
 )  # fmt: skip
 
 
@@ -41,6 +40,7 @@ class Drawn:
         weight: Pairs that it counts for, see ``spoken_for``; 0: another one speaks for it, and nothing is asked.
         score: Of the served answer, 0..1, where feedback tells it.
         prompt: None where nothing is asked.
+        max_tokens: The client's bound of the answer; None for none, and where the log did not hold it yet.
     """
 
     query_id: str
@@ -50,6 +50,7 @@ class Drawn:
     weight: int = 1
     score: float | None = None
     prompt: str | None = None
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,16 @@ class Sample:
 
     Attributes:
         drawn: In the order of time.
-        n_under_floor: Decisions under a floor that were looked at.
-        left_out: Why drawn decisions cannot be asked again -> how many.
+        n_under_floor: Decisions of the artifact under a floor that were looked at.
+        n_known: Of those that the hash draws, how many had been drawn before.
+        n_newer: Of all under a floor, how many are newer than the newest that had been drawn before, by policy.
+        left_out: Why decisions that the hash draws cannot be asked again -> how many.
     """
 
     drawn: list[Drawn] = field(default_factory=list)
     n_under_floor: int = 0
+    n_known: int = 0
+    n_newer: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -96,11 +101,13 @@ def spoken_for(floor: float) -> int:
 
 
 def sample_log(
-    wanted: Sampling, *, since: float | None, seen: Collection[str], progress: Callable[[str, int, int], None]
+    wanted: Sampling, *, newest: float | None, seen: Collection[str], progress: Callable[[str, int, int], None]
 ) -> Sample:
-    """Draw from the decisions that the artifact took under a floor, from the POSIX time ``since`` on.
+    """Draw from the decisions that the artifact took under a floor.
 
     Args:
+        newest: POSIX seconds of the newest decision drawn before; it is read from a day earlier on. None: from the
+            log's beginning.
         seen: Ids of decisions drawn before.
 
     Raises:
@@ -112,12 +119,16 @@ def sample_log(
             "has just started the log is not there yet: run gearshift log archive"
         )
     sample, n_rows = Sample(), 0
+    since = None if newest is None else newest - LOOK_BACK_S
     try:
         for table in read_log(wanted.log, since=since, columns=_COLUMNS):
             n_rows += table.num_rows
             progress("reading the log", n_rows, n_rows)
-            for row in _drawn_rows(table, wanted, sample):
+            under_floor = _under_floor(table)
+            _count_newer(under_floor, newest, sample)
+            for row in _drawn_rows(under_floor, wanted, sample):
                 if row["decision_id"] in seen:
+                    sample.n_known += 1
                     continue
                 found = _as_drawn(row, wanted)
                 if isinstance(found, Drawn):
@@ -130,16 +141,34 @@ def sample_log(
     return sample
 
 
-def _drawn_rows(table: "pa.Table", wanted: Sampling, sample: Sample) -> Iterator[Mapping[str, Any]]:
-    """Rows of decisions that the hash draws; the columns of all others never become Python objects."""
+def _under_floor(table: "pa.Table") -> "pa.Table":
+    """Decisions that were drawn under a floor, by whatever policy."""
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    floored = pc.greater(pc.list_element(whole(table["trade_off"]), 2), 0.0)
+    return table.filter(pc.fill_null(pc.and_(pc.equal(table["kind"], "drawn"), floored), False))
+
+
+def _count_newer(under_floor: "pa.Table", newest: float | None, sample: Sample) -> None:
+    import pyarrow.compute
+
+    pc: Any = pyarrow.compute
+    if newest is not None:
+        newer = under_floor.filter(pc.greater(under_floor["at"], newest))
+        sample.n_newer.update(map(str, newer["policy"].to_pylist()))
+
+
+def _drawn_rows(under_floor: "pa.Table", wanted: Sampling, sample: Sample) -> Iterator[Mapping[str, Any]]:
+    """Rows of the artifact that the hash draws; the columns of all others never become Python objects."""
     import pyarrow as pa
     import pyarrow.compute
 
     pc: Any = pyarrow.compute
-    labels = [label for label in table["policy"].unique().to_pylist() if label and _version(label) == wanted.version]
-    mine = pc.is_in(table["policy"], value_set=pa.array(labels, pa.string()))
-    under_floor = pc.greater(pc.list_element(whole(table["trade_off"]), 2), 0.0)
-    table = table.filter(pc.fill_null(pc.and_(pc.and_(pc.equal(table["kind"], "drawn"), mine), under_floor), False))
+    labels = [
+        label for label in under_floor["policy"].unique().to_pylist() if label and version_of(label) == wanted.version
+    ]
+    table = under_floor.filter(pc.is_in(under_floor["policy"], value_set=pa.array(labels, pa.string())))
     sample.n_under_floor += table.num_rows
     ids = map(str, table["decision_id"].to_pylist())
     rows = [place for place, query_id in enumerate(ids) if _chance(wanted.seed, query_id) < wanted.share]
@@ -148,33 +177,17 @@ def _drawn_rows(table: "pa.Table", wanted: Sampling, sample: Sample) -> Iterator
 
 def _as_drawn(row: Mapping[str, Any], wanted: Sampling) -> Drawn | str:
     """The decision as it is to be asked again, or why it cannot be."""
-    prompt, floor, served = row["prompt"], float(row["trade_off"][2]), row["outcome_served_arm"]
-    if not (prompt or "").strip():
-        return "prompt not stored"
-    if not row["features"]:
-        return "training not allowed"
-    whole_text = row["turn"] == 1 and row["prompt_tokens"] == estimate_tokens(prompt)
-    if not whole_text or row["features"][_WANTS_SCHEMA]:
-        return "more than one text"
-    if row["outcome_status"] != "ok":
-        return "no whole answer"
-    if not _promised(row, wanted.reference):
-        return "nothing promised"
-    known = _score(row, wanted)
+    why = why_not(row, reference=wanted.reference)
+    if why is not None:
+        return why
+    floor, served, known = float(row["trade_off"][2]), row["outcome_served_arm"], _score(row, wanted)
     weight = 1
     if served == wanted.reference and known is None:
         k = spoken_for(floor)
         weight = k if _chance(wanted.seed, f"asked\0{row['decision_id']}") < 1.0 / k else 0
     asked = weight > 0 and not (served == wanted.reference and known is not None)
-    return Drawn(row["decision_id"], row["at"], floor, served, weight, known, prompt if asked else None)
-
-
-def _promised(row: Mapping[str, Any], reference: str) -> bool:
-    """Whether the floor bound this decision: the reference arm could answer, and within the cap in USD."""
-    if reference not in row["arms"]:
-        return False
-    usd, most = row["usd"][row["arms"].index(reference)], row["trade_off"][3]
-    return usd is None or most is None or bool(usd <= most)
+    prompt = row["prompt"] if asked else None
+    return Drawn(row["decision_id"], row["at"], floor, served, weight, known, prompt, row["max_tokens"])
 
 
 def _score(row: Mapping[str, Any], wanted: Sampling) -> float | None:
@@ -186,7 +199,7 @@ def _score(row: Mapping[str, Any], wanted: Sampling) -> float | None:
     return value
 
 
-def _version(label: str) -> str:
+def version_of(label: str) -> str:
     """Of ``name@version`` or, where it learns while it serves, ``name@version+sequence``."""
     return label.partition("@")[2].partition("+")[0]
 

@@ -17,11 +17,11 @@ from training.collect.prompts import JUDGE, Task, task_of
 from training.collect.run import Ending, Plan, collect
 from training.floors.pair_book import Pair, PairBook, Pairs, arms_to_ask, paired
 from training.floors.sampled import Drawn, Sample, Sampling, sample_log
+from training.floors.unheard import unheard
 from training.floors.watched import Watched, watched
 from training.ope.rounds import EvaluationError
 
 NAME = "watch.json"
-LOOK_BACK_S = 86_400.0  # before the newest decision drawn so far: what was still open when the log was last read
 Progress = Callable[[str, int, int], None]
 
 
@@ -36,7 +36,7 @@ class WatchFloors:
         max_usd: Cap over everything that folder ever cost; infinite for none.
         check / check_options / judge: How both answers of a pair are graded.
         false_alarm: α of each window of pairs.
-        max_tokens / concurrency: Of the calls.
+        max_tokens / concurrency: Of the calls; where the client's own bound was less, that holds.
     """
 
     log: Path
@@ -83,7 +83,13 @@ async def watch_floors(task: WatchFloors, gateway: Gateway, *, progress: Progres
         "version": artifact.version,
         "reference": reference,
         "share": task.share,
-        "read": {"under_floor": sample.n_under_floor, "drawn": len(sample.drawn), "left_out": dict(sample.left_out)},
+        "read": {
+            "under_floor": sample.n_under_floor,
+            "drawn": len(sample.drawn),
+            "known": sample.n_known,
+            "left_out": dict(sample.left_out),
+        },
+        "unheard": unheard(sample, version=artifact.version),
         "spent_usd": past.spent_usd,
         "held_usd": past.held_usd,
         "stopped": ending.stopped,
@@ -107,8 +113,7 @@ def _draw(task: WatchFloors, artifact: Artifact, reference: str, book: PairBook,
     """Write down what is newly drawn."""
     known = book.pairs(version=artifact.version, seed=task.seed)
     sampling = Sampling(task.log, artifact.version, reference, task.share, task.seed, task.metric)
-    since = None if known.newest_at is None else known.newest_at - LOOK_BACK_S
-    sample = sample_log(sampling, since=since, seen=known.seen, progress=progress)
+    sample = sample_log(sampling, newest=known.newest_at, seen=known.seen, progress=progress)
     if not sample.n_under_floor and not known.seen:
         raise EvaluationError(
             f"{task.log}: no decision under a quality floor by {artifact.policy}@{artifact.version}, so there is "
@@ -126,8 +131,9 @@ async def _ask(
     only = {each.query_id: arms_to_ask(each, reference) for each in pairs.waiting if each.prompt is not None}
     if not only:
         return Ending()
+    asked = [each for each in pairs.waiting if each.prompt is not None]
     plan = Plan(
-        [_task_of(task, each) for each in pairs.waiting if each.prompt is not None],
+        [_task_of(task, each) for each in asked],
         task.out,
         task.max_usd,
         arms=tuple(sorted({arm for arms in only.values() for arm in arms})),
@@ -135,6 +141,7 @@ async def _ask(
         concurrency=task.concurrency,
         max_tokens=task.max_tokens,
         only=only,
+        bounds={each.query_id: _most_tokens(task, each) for each in asked},
     )
     async with gateway:
         return await collect(plan, gateway, journal, tell=lambda done, of, usd: progress("asking the arms", done, of))
@@ -142,8 +149,13 @@ async def _ask(
 
 def _task_of(task: WatchFloors, each: Drawn) -> Task:
     line = {"id": each.query_id, "prompt": each.prompt, "check": task.check, "check_options": dict(task.check_options)}
-    conditions = {"max_tokens": task.max_tokens}
+    conditions = {"max_tokens": _most_tokens(task, each)}
     return task_of(line, check=None, judge=task.judge, conditions=conditions, where="--check")
+
+
+def _most_tokens(task: WatchFloors, each: Drawn) -> int:
+    """The bound of its answers: the client's own, for a longer answer is another one."""
+    return task.max_tokens if each.max_tokens is None else min(each.max_tokens, task.max_tokens)
 
 
 def _will_be_asked_again(each: Drawn, ending: Ending, reference: str, judge: str | None) -> bool:

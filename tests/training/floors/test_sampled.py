@@ -9,6 +9,8 @@ import pytest
 from logged_world import Row
 from watched_log import CHEAP, DEAR, decided, traffic
 
+from policies.features import FEATURE_NAMES
+from training.floors.askable import ADVICE
 from training.floors.sampled import Drawn, Sample, Sampling, sample_log, spoken_for
 from training.ope.rounds import EvaluationError
 
@@ -16,9 +18,22 @@ Logged = Callable[[Sequence[Row]], Path]
 V = "abc"
 
 
-def sample(folder: Path, *, share: float = 1.0, seed: int = 0, seen: Any = (), metric: str | None = None) -> Sample:
+def sample(
+    folder: Path,
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    seen: Any = (),
+    metric: str | None = None,
+    newest: float | None = None,
+) -> Sample:
     wanted = Sampling(folder, V, DEAR, share, seed, metric)
-    return sample_log(wanted, since=None, seen=seen, progress=lambda *step: None)
+    return sample_log(wanted, newest=newest, seen=seen, progress=lambda *step: None)
+
+
+def request_with(feature: str) -> list[float]:
+    """Features of a query that has this about it."""
+    return [float(name == feature) for name in FEATURE_NAMES]
 
 
 def ids(drawn: Sequence[Drawn]) -> list[str]:
@@ -51,8 +66,11 @@ def test_what_was_drawn_before_is_not_drawn_again(logged: Logged) -> None:
     [
         ({"prompt": None}, "prompt not stored"),
         ({"features": []}, "training not allowed"),
-        ({"turn": 2}, "more than one text"),
-        ({"prompt_tokens": 90}, "more than one text"),  # a system prompt, tools or an image
+        ({"turn": 2}, "a later turn"),
+        ({"prompt_tokens": 90}, "a system prompt or other texts"),
+        ({"features": request_with("has_tools"), "prompt_tokens": 90}, "tools, an image or a demanded form"),
+        ({"features": request_with("has_image")}, "tools, an image or a demanded form"),
+        ({"features": request_with("wants_schema")}, "tools, an image or a demanded form"),
         ({"arms": [CHEAP, "other/instant"]}, "nothing promised"),
         ({"trade_off": [1.0, 0.0, 0.9, 0.005]}, "nothing promised"),  # the cap in USD goes before the floor
     ],
@@ -60,6 +78,7 @@ def test_what_was_drawn_before_is_not_drawn_again(logged: Logged) -> None:
 def test_who_may_not_or_cannot_be_asked_again_is_left_out(logged: Logged, changed: dict[str, Any], why: str) -> None:
     found = sample(logged([decided(0, version=V), decided(1, version=V, **changed)]))
     assert (ids(found.drawn), dict(found.left_out)) == (["d00000"], {why: 1})
+    assert ADVICE[why]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +93,15 @@ def test_what_the_artifact_did_not_decide_under_a_floor_is_none_of_the_watch(
 
 def test_a_policy_that_learns_while_it_serves_is_the_artifact_still(logged: Logged) -> None:
     assert len(sample(logged([decided(0, version=V, policy=f"default@{V}+17")])).drawn) == 1
+
+
+def test_who_decided_since_the_newest_that_was_drawn_is_counted(logged: Logged) -> None:
+    log = logged([decided(at, version=V if at < 4 else "old") for at in range(8)])
+    first, *_ = sample(log).drawn
+    found = sample(log, newest=first.at, seen={first.query_id})
+    assert (found.n_known, len(found.drawn)) == (1, 3)
+    assert dict(found.n_newer) == {f"default@{V}": 3, "default@old": 4}
+    assert not sample(log).n_newer  # none had been drawn
 
 
 def test_one_in_ten_that_the_reference_arm_served_is_asked_and_counts_for_ten(logged: Logged) -> None:

@@ -20,6 +20,7 @@ from policies.features import FEATURES_ID
 from training.collect.errors import CollectError, GatewayDown
 from training.collect.gateway import Gateway
 from training.commands.floors import command
+from training.commands.floors_watch import lines_of
 from training.floors.watch import WatchFloors, watch_floors
 from training.ope.rounds import EvaluationError
 
@@ -134,6 +135,42 @@ async def test_what_cannot_be_watched_is_told(run: Any, logged: Logged, promisin
         await run(logged(traffic(5, version="another")))
     with pytest.raises(CollectError, match="--check: check judge needs an arm that judges; give --judge"):
         await run(logged(traffic(5, version=promising[1])), judge=None)
+
+
+async def test_an_answer_is_asked_for_within_the_bound_that_the_client_set(
+    run: Any, fake: FakeGateway, logged: Logged, promising: Promising
+) -> None:
+    rows = [decided(at, version=promising[1], max_tokens=bound) for at, bound in enumerate((4, 99, None))]
+    (row,) = (await run(logged(rows)))["floors"]
+    bounds = {body["messages"][0]["content"]: body["max_tokens"] for body in fake.bodies if body["model"] == CHEAP}
+    assert [bounds[f"Question {at}?"] for at in range(3)] == [4, 16, 16]  # --max-tokens is 16
+    assert row["pairs"] == 3
+
+
+async def test_a_cap_without_room_for_a_first_call_says_so(run: Any, logged: Logged, promising: Promising) -> None:
+    result = await run(logged(traffic(5, version=promising[1])), max_usd=0.0)
+    assert result["stopped"] == "cap"
+    assert "5 pairs wait for answers; stopped at the cap" in "\n".join(lines_of(result))
+
+
+async def test_traffic_that_cannot_be_asked_again_is_no_silence(run: Any, logged: Logged, promising: Promising) -> None:
+    rows = [decided(at, version=promising[1], prompt=None) for at in range(12)]
+    result = await run(logged(rows))
+    assert result["unheard"].startswith("none of 12 decisions of the sample can be asked again, most for this: prompt")
+    assert "set store_prompts: true for a tenant that agrees to it" in result["unheard"]
+    assert result["floors"] == []
+    assert (await run(logged([*rows, decided(12, version=promising[1])])))["unheard"] == ""
+    assert (await run(logged([*rows, decided(12, version=promising[1])])))["unheard"] == ""  # it was drawn before
+
+
+async def test_an_artifact_that_no_longer_serves_is_no_silence(run: Any, logged: Logged, promising: Promising) -> None:
+    rows = traffic(10, version=promising[1])
+    assert (await run(logged(rows)))["unheard"] == ""
+    replaced = [*rows, *traffic(5, version="another", first=10)]
+    assert "all 5 decisions under a floor since" in (told := (await run(logged(replaced)))["unheard"])
+    assert f"are of default@another, none of {promising[1]}; name the artifact that serves now" in told
+    both = [*replaced, decided(15, version=promising[1])]
+    assert (await run(logged(both)))["unheard"] == ""  # a canary's share is heard
 
 
 async def test_an_artifact_without_promises_is_refused(
