@@ -32,6 +32,8 @@ class DecisionRow:
         prompt: Prompt text, only by the tenant's opt-in.
         max_tokens: The client's bound of the answer, which a prediction of cost depends on; None for none, and in rows
             of gateways that did not log it yet.
+        end_user: The client's `user`: ``hmac:<32 hex digits>``, or as it came where the tenant stores prompts; None for
+            none, and in rows of gateways that did not log it yet.
     """
 
     request_id: str
@@ -70,6 +72,7 @@ class DecisionRow:
     observed: dict[str, object] | None = None
     prompt: str | None = None
     max_tokens: int | None = None
+    end_user: str | None = None
     v: int = SCHEMA
 
 

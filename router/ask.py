@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from policies.tradeoff import TradeOff
 from router.eligible import Needs
+from router.end_user import end_user_of
 from router.errors import BadRequest
 from router.http.parse import ChatRequest
 from router.sessions import Sessions, Standing, session_key
@@ -25,6 +26,7 @@ class Ask:
         trade_off: In force for this request: the hint's, else the virtual model's, else the tenant's, with the tightest
             cap and floor of tenant, choice and request.
         explore: Exploration floor in force.
+        end_user: As it may be logged, None for nobody named.
     """
 
     setup: Setup
@@ -35,6 +37,7 @@ class Ask:
     before: Standing | None
     trade_off: TradeOff
     explore: float
+    end_user: str | None = None
 
     @property
     def continues(self) -> bool:
@@ -62,6 +65,7 @@ async def understand(
         before=await _before(sessions, caller, chat, headers, session=session),
         trade_off=_trade_off(setup, chat, caller, target),
         explore=min(caller.config.explore, 1.0 if chat.hints.explore is None else chat.hints.explore),
+        end_user=end_user_of(caller, chat, secret),
     )
 
 

@@ -202,6 +202,7 @@ class Exchange:
             observed=self.observed,
             prompt=self.chat.route_text if keep.store_prompts else None,
             max_tokens=context.max_tokens,
+            end_user=self.ask.end_user,
         )
 
     def end(self, *, status: str, http_status: int, error: str | None = None) -> End:

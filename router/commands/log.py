@@ -70,10 +70,10 @@ def tail(
     """Show the latest requests."""
     from router.commands import log_view
 
-    store = _store_config(config, store_dir)
+    store = store_config(config, store_dir)
     if follow:
         _needs_gateway(store)
-    with _opened(store) as (url, directory):
+    with opened(store) as (url, directory):
         latest = _latest(url, directory, lines)
         if not follow:
             log_view.show(latest)
@@ -89,7 +89,7 @@ def archive(config: Config = None, store_dir: StoreDir = None) -> None:
     from router.store.archive import archive_once
     from router.store.base import StoreUnavailable
 
-    with _opened(_store_config(config, store_dir)) as (url, directory):
+    with opened(store_config(config, store_dir)) as (url, directory):
         try:
             rows = archive_once(url, directory)
         except redis.RedisError as error:
@@ -114,7 +114,7 @@ def moment(text: str | None, *, now: float) -> float | None:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
-def _store_config(config: Path | None, store_dir: Path | None) -> StoreConfig:
+def store_config(config: Path | None, store_dir: Path | None) -> StoreConfig:
     from router.config.load import load_config
 
     store = load_config(config).store if config is not None else StoreConfig()
@@ -133,7 +133,7 @@ def _needs_gateway(config: StoreConfig) -> None:
 
 
 @contextmanager
-def _opened(config: StoreConfig) -> Iterator[tuple[str, Path]]:
+def opened(config: StoreConfig) -> Iterator[tuple[str, Path]]:
     from router.store.place import data_dir, open_store_for_cli
 
     with open_store_for_cli(config) as url:
@@ -144,7 +144,7 @@ def _opened(config: StoreConfig) -> Iterator[tuple[str, Path]]:
 def _requests(config: Path | None, store_dir: Path | None, since: float | None) -> Iterator[Iterator[dict[str, Any]]]:
     from router.store.logbook import read_requests
 
-    with _opened(_store_config(config, store_dir)) as (url, directory):
+    with opened(store_config(config, store_dir)) as (url, directory):
         try:
             yield read_requests(url, directory, since=since)
         except BrokenPipeError:  # `… | head` has seen enough; Python would complain again while it exits

@@ -18,9 +18,9 @@ Row = Mapping[str, Any]
 
 BATCH_ROWS = 8192
 TEXT = (
-    "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "session", "status", "kind",
-    "policy", "state", "config", "requested_model", "arm", "served_arm", "usage_source", "fallback_reason", "error",
-    "prompt",
+    "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "end_user", "session",
+    "status", "kind", "policy", "state", "config", "requested_model", "arm", "served_arm", "usage_source",
+    "fallback_reason", "error", "prompt",
 )  # fmt: skip
 REAL = ("at", "ended_at", "propensity", "seconds", "ttft_s", "overhead_s")
 YES_NO = ("late", "far")

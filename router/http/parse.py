@@ -38,6 +38,7 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "reasoning_effort": (_TEXT, (str,)),
     "prompt_cache_key": (_TEXT, (str,)),
     "user": (_TEXT, (str,)),
+    "safety_identifier": (_TEXT, (str,)),
     "metadata": ("an object", (dict,)),
     "store": (_FLAG, (bool,)),
     "modalities": ("a list of strings", (list,)),
@@ -60,6 +61,7 @@ class ChatRequest:
         route_text: What routing looks at: the text of the last user message that has any, else the last text at all.
         all_text: Every text, tool-call argument and tool declaration: what prompt tokens are estimated from.
         prompt_cache_key: Empty when absent.
+        end_user: `user`, else `safety_identifier`, its successor at OpenAI; empty when absent.
     """
 
     body: dict[str, Any]
@@ -84,6 +86,7 @@ class ChatRequest:
     route_text: str
     all_text: str
     prompt_cache_key: str
+    end_user: str
 
 
 def parse_chat(raw: bytes, limits: Limits) -> ChatRequest:
@@ -122,6 +125,7 @@ def parse_chat(raw: bytes, limits: Limits) -> ChatRequest:
         route_text=_route_text(reading),
         all_text=_all_text(reading, body),
         prompt_cache_key=body.get("prompt_cache_key") or "",
+        end_user=body.get("user") or body.get("safety_identifier") or "",
     )
 
 

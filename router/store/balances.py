@@ -40,10 +40,11 @@ async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance
     return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
 
 
-def read_balances(client: "redis.Redis", owned: Iterable[Owned]) -> list[Balance]:
-    """The same over a client of a command. Raises redis.RedisError."""
-    seconds, micros = client.time()
-    at = seconds + micros / 1e6
+def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | None = None) -> list[Balance]:
+    """The same over a client of a command, or of the windows that held a moment `at`. Raises redis.RedisError."""
+    if at is None:
+        seconds, micros = client.time()
+        at = seconds + micros / 1e6
     found: Any = [client.hmget(_key(name, each, at), FIELDS) for name, each in owned]
     return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
 

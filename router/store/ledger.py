@@ -13,7 +13,7 @@ Per = Literal["hour", "day", "month"]
 MAX_USD = 9_000_000  # of one window: 9e15 nano-USD stand just below 2^53, up to where Lua's numbers are exact
 MAX_NANO_USD = MAX_USD * 1_000_000_000
 
-_LABELS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
+LABELS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 def tenant_account(tenant: str) -> str:
@@ -72,7 +72,7 @@ class BudgetRefused(Exception):
 
 def label_of(per: Per, at: float) -> str:
     """The name of the window that holds this moment, as `ledger.lua` writes it."""
-    return datetime.fromtimestamp(at, UTC).strftime(_LABELS[per])
+    return datetime.fromtimestamp(at, UTC).strftime(LABELS[per])
 
 
 def ends_at(per: Per, at: float) -> int:

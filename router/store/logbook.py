@@ -1,6 +1,6 @@
 """The whole log as people read it: one line per client request, from the archive and the live streams together."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ NANO = 1_000_000_000
 
 # Name of a line's field -> column of `read_log`.
 FROM_DECISION = (
-    "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "session", "turn", "at",
+    "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "end_user", "session",
+    "turn", "at",
 )  # fmt: skip
 FROM_OUTCOME = (
     "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source",
@@ -55,8 +56,15 @@ def _batch(client: "redis.Redis", shard: int, after: str) -> list[Any]:
     return list(found)
 
 
-def read_requests(store_url: str, directory: Path, *, since: float | None = None) -> Iterator[dict[str, Any]]:
-    """Every request of the log once, by shard and in the order they began; an open one has status ``open``.
+def read_tables(
+    store_url: str,
+    directory: Path,
+    *,
+    since: float | None = None,
+    until: float | None = None,
+    columns: Iterable[str] | None = None,
+) -> "Iterator[pa.Table]":
+    """The whole log, joined as `read_log` joins it, with its options.
 
     Raises:
         StoreUnavailable: The store or a partition of the archive cannot be read.
@@ -69,11 +77,20 @@ def read_requests(store_url: str, directory: Path, *, since: float | None = None
     except redis.RedisError as error:
         raise StoreUnavailable(f"the store cannot be read: {error}") from error
     try:
-        for table in read_log(directory, since=since, live=live):
-            for row in table.drop_columns(["embedding", "features"]).to_pylist():
-                yield line(row)
+        yield from read_log(directory, since=since, until=until, live=live, columns=columns)
     except DamagedPartition as damaged:
         raise StoreUnavailable(str(damaged)) from damaged
+
+
+def read_requests(store_url: str, directory: Path, *, since: float | None = None) -> Iterator[dict[str, Any]]:
+    """Every request of the log once, by shard and in the order they began; an open one has status ``open``.
+
+    Raises:
+        StoreUnavailable: The store or a partition of the archive cannot be read.
+    """
+    for table in read_tables(store_url, directory, since=since):
+        for row in table.drop_columns(["embedding", "features"]).to_pylist():
+            yield line(row)
 
 
 def line(row: Mapping[str, Any]) -> dict[str, Any]:
