@@ -27,12 +27,13 @@ _PARTITION = re.compile(r"^(\d+)-(\d+)-(\d+)-(\d+)\.parquet$")  # milliseconds a
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a log stream: `row` is the JSON of a row of `policies.records`."""
+    """One entry of a log stream: `row` is the JSON of a row of `policies.records`, `ledger` what the store adds."""
 
     stream_id: str
     at: float
     row: bytes
     embedding: bytes = b""
+    ledger: bytes = b""
 
 
 def _arrow_type(hint: Any) -> "pa.DataType":
@@ -96,6 +97,8 @@ def to_table(kind: str, entries: Sequence[Entry]) -> "pa.Table":
         elif hint == dict[str, str]:
             values = [None if value is None else list(value.items()) for value in values]
         columns[name] = values
+    if kind == "outcomes":  # the store writes it beside the row
+        columns["ledger"] = [entry.ledger.decode() if entry.ledger else None for entry in entries]
     wanted = schema(kind)
     arrays = [pa.array(columns[column.name], type=column.type) for column in wanted]
     return pa.Table.from_arrays(arrays, schema=wanted)

@@ -40,6 +40,9 @@ def is_local(model: ModelConfig) -> bool:
 
 def budget_problems(config: Config) -> Iterator[Problem]:
     """Windows named twice, owners nobody belongs to, and budgets under which no request could ever be answered."""
+    for place, owner in _names(config):
+        if not owner.isprintable():
+            yield Problem(place, "a name holds printable characters alone: budgets and leases are lines in the store")
     owners = sorted({tenant.organisation for tenant in config.tenants.values()})
     for name, organisation in config.organisations.items():
         yield from _repeated(("organisations", name, "budgets"), organisation.budgets)
@@ -51,6 +54,12 @@ def budget_problems(config: Config) -> Iterator[Problem]:
         path: Path = ("tenants", name)
         yield from _repeated((*path, "budgets"), tenant.budgets)
         yield from _answerable(path, tenant, config=config, budgeted=bool(windows_of(config, name, tenant)))
+
+
+def _names(config: Config) -> Iterator[tuple[Path, str]]:
+    for name, tenant in config.tenants.items():
+        yield ("tenants", name), name
+        yield ("tenants", name, "organisation"), tenant.organisation
 
 
 def _repeated(path: Path, budgets: list[Budget]) -> Iterator[Problem]:

@@ -119,8 +119,9 @@ def _batches(client: "redis.Redis", shard: int, batch_rows: int) -> Iterator[lis
 def entry(stream_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     """A stream entry as the archive's reader knows it."""
     return Entry(
-        stream_id=stream_id.decode(), at=float(fields[b"at"]), row=fields[b"j"], embedding=fields.get(b"e", b"")
-    )
+        stream_id=stream_id.decode(), at=float(fields[b"at"]), row=fields[b"j"], embedding=fields.get(b"e", b""),
+        ledger=fields.get(b"m", b""),
+    )  # fmt: skip
 
 
 def _by_kind(batch: list[Any]) -> dict[str, list[Entry]]:

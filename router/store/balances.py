@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.store.keys import scope_of
-from router.store.ledger import Window, ends_at, label_of
+from router.store.ledger import Window, ends_at, label_of, sums_of
 
 if TYPE_CHECKING:
     import redis
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from router.store.valkey import ValkeyStore
 
 Owned = tuple[str, Window]  # organisation, among whose keys the budget's windows are, and the budget
-FIELDS = ("spent", "reserved")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Balance:
 async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
-    found = await asyncio.gather(*(store.fields(_key(name, each, at), *FIELDS) for name, each in owned))
+    found = await asyncio.gather(*(store.fields(_key(name, each), *_fields(each, at)) for name, each in owned))
     return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
 
 
@@ -45,15 +44,19 @@ def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | 
     if at is None:
         seconds, micros = client.time()
         at = seconds + micros / 1e6
-    found: Any = [client.hmget(_key(name, each, at), FIELDS) for name, each in owned]
+    found: Any = [client.hmget(_key(name, each), _fields(each, at)) for name, each in owned]
     return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
 
 
-def _key(organisation: str, window: Window, at: float) -> str:
-    return scope_of(organisation).window(window.account, window.per, label_of(window.per, at))
+def _key(organisation: str, window: Window) -> str:
+    return scope_of(organisation).account(window.account)
+
+
+def _fields(window: Window, at: float) -> tuple[str, str]:
+    return sums_of(window.per, label_of(window.per, at))
 
 
 def _balance(window: Window, at: float, sums: Sequence[bytes | None]) -> Balance:
-    """`sums` are the fields of the window's hash, None where nothing was asked of it yet."""
+    """`sums` are None where nothing was asked of the window yet."""
     spent, reserved = (int(value or 0) for value in sums)
     return Balance(window, label_of(window.per, at), ends_at(window.per, at), spent, reserved)

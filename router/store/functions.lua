@@ -4,7 +4,7 @@
 -- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
-local SCHEMA = 1
+local SCHEMA = 2
 
 local function base(keys)
   return string.sub(keys[1], 1, -4)
@@ -14,11 +14,11 @@ local function now_s()
   return tonumber(redis.call('TIME')[1])
 end
 
-local function append(stream, kind, json, embedding)
-  local time = redis.call('TIME')
+-- A log entry at this time, with one more field where there is one.
+local function append(stream, time, kind, json, field, value)
   local at = string.format('%s.%06d', time[1], tonumber(time[2]))
-  if embedding and embedding ~= '' then
-    redis.call('XADD', stream, '*', 't', kind, 'at', at, 'j', json, 'e', embedding)
+  if field then
+    redis.call('XADD', stream, '*', 't', kind, 'at', at, 'j', json, field, value)
   else
     redis.call('XADD', stream, '*', 't', kind, 'at', at, 'j', json)
   end
@@ -29,9 +29,13 @@ local function full(stream, high_water)
   return limit > 0 and redis.call('XLEN', stream) >= limit
 end
 
+-- A lease: owner tag, second at which it ends, scope, stub, and what it reserved where it did, a line each.
+local LEASE = '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?(.*)$'
+
 -- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
 -- -> 1 opened, 0 known already, -1 full.
--- With a budget also: bound in nano-USD, time ('': the server's), then account, per, limit ('': none) of each window
+-- With a budget also: bound in nano-USD, time ('': the server's), and account, per, limit ('': none) of each window, with
+-- tabs between and a line each
 -- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
@@ -41,34 +45,38 @@ local function begin(keys, args)
   if full(keys[1], args[5]) then
     return -1
   end
-  local now = tonumber(args[10] or '') or now_s()
+  local time, money = redis.call('TIME'), ''
+  local now = tonumber(args[10] or '') or tonumber(time[1])
   if args[9] then
-    local windows, refusals = room(base(keys), scope, args, 11, tonumber(args[9]), now)
+    local accounts = base(keys) .. 'bud:' .. scope
+    local plan, sums, refusals = room(accounts, args[11], tonumber(args[9]), now)
     if #refusals > 0 then
       return { -2, unpack(refusals) }
     end
-    hold_money(base(keys), id, args[9], windows)
+    money = '\n' .. reserve(accounts, plan, sums, args[9], now)
   end
   local expires = string.format('%d', now + tonumber(args[4]))
-  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6])
-  append(keys[1], 'd', args[7], args[8])
+  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. money)
+  append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
   return 1
 end
 
 -- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…
--- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown.
+-- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown. What was charged is in the log beside the row.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
-  local id, scope = args[1], args[2]
+  local id, scope, open = args[1], args[2], base(keys) .. 'open'
   local known = args[4] .. '\n' .. args[5]
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
-  local leased = redis.call('HDEL', base(keys) .. 'open', id)
-  append(keys[1], 'o', args[3])
+  local time, entry = redis.call('TIME'), nil
   if args[8] ~= '-' then
-    charge(base(keys), id, args[8])
+    local money = select(5, string.match(redis.call('HGET', open, id) or '', LEASE)) or ''
+    entry = money ~= '' and charge(base(keys) .. 'bud:' .. scope, money, args[8], tonumber(time[1]))
   end
+  local leased = redis.call('HDEL', open, id)
+  append(keys[1], time, 'o', args[3], entry and 'm', entry)
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end
@@ -89,11 +97,12 @@ local function feedback(keys, args)
     return -1
   end
   redis.call('SET', key, args[3], 'EX', MONTH_S)
-  append(keys[1], 'f', args[4])
+  append(keys[1], redis.call('TIME'), 'f', args[4])
   return args[3]
 end
 
--- stale: oldest epoch that lives, time ('': the server's), tags of dead owners… -> {request id, scope, stub} of every lease nobody will close
+-- stale: oldest epoch that lives, time ('': the server's), tags of dead owners…
+-- -> {request id, scope, stub, bound or ''} of every lease nobody will close
 local function stale(keys, args)
   local dead, found, now = {}, {}, tonumber(args[2]) or now_s()
   for i = 3, #args do
@@ -101,10 +110,10 @@ local function stale(keys, args)
   end
   local leases = redis.call('HGETALL', base(keys) .. 'open')
   for i = 1, #leases, 2 do
-    local tag, expires, scope, stub = string.match(leases[i + 1], '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+    local tag, expires, scope, stub, money = string.match(leases[i + 1], LEASE)
     local epoch = tonumber(string.match(tag, ':(%d+)$') or '0')
     if dead[tag] or tonumber(expires) <= now or epoch < tonumber(args[1]) then
-      found[#found + 1] = { leases[i], scope, stub }
+      found[#found + 1] = { leases[i], scope, stub, string.match(money, '^%d*') }
     end
   end
   return found
@@ -193,22 +202,53 @@ local function forget(keys, args)
   return 1
 end
 
--- migrate: KEYS[1] is `gs:{gs}:schema`. Each step lifts the data by one; a newer store is refused by the caller.
-local steps = {
-  [0] = function() end, -- an empty store: nothing to change, only to number
-}
-
+-- Older data. `migrate` raises the number first, so that no gateway of an earlier version comes in any more, and notes
+-- from where shards are to be lifted; who finds that note lifts all of them before it serves. Steps may be repeated.
+-- migrate: KEYS are `gs:{gs}:schema` and `gs:{gs}:lifting` -> the schema from which to lift, 0: nothing is to be done.
 local function migrate(keys)
   local have = tonumber(redis.call('GET', keys[1]) or '0')
-  if have >= SCHEMA then
-    return have
+  if have < SCHEMA then
+    if have > 0 then
+      redis.call('SET', keys[2], string.format('%d', have))
+    end
+    redis.call('SET', keys[1], string.format('%d', SCHEMA))
   end
-  while have < SCHEMA do
-    steps[have](keys)
-    have = have + 1
+  return tonumber(redis.call('GET', keys[2]) or '0')
+end
+
+local steps = {
+  -- Each window had a key of its own, and `held` what open requests had reserved. Before budgets there was neither.
+  [1] = function(keys, args)
+    for i = 2, #args do
+      local account, name = string.match(args[i], '^(.*):(%a+:[%dT-]+)$')
+      local sums = redis.call('HMGET', args[i], 'spent', 'reserved')
+      if sums[2] then
+        roll(account, now_s())
+        redis.call('HSET', account, name .. ':spent', sums[1] or '0', name .. ':reserved', sums[2])
+        redis.call('DEL', args[i])
+      end
+    end
+    local open, held = base(keys) .. 'open', redis.call('HGETALL', base(keys) .. 'held')
+    for i = 1, #held, 2 do
+      local lease = redis.call('HGET', open, held[i]) or ''
+      local scope = string.match(lease, '^[^\n]*\n[^\n]*\n([^\n]*)') or ''
+      local money = string.match(held[i + 1], '^%d+')
+      for window_key in string.gmatch(held[i + 1], '\n([^\n]+)') do
+        local account, name = string.match(string.sub(window_key, #scope + 5), '^(.*):(%a+:[%dT-]+)$')
+        money = money .. '\t' .. account .. ' ' .. name
+      end
+      redis.call('HSET', open, held[i], lease .. '\n' .. money)
+    end
+    redis.call('DEL', base(keys) .. 'held')
+  end,
+}
+
+-- lift: KEYS[1] a shard's log. Schema to lift from, then the shard's keys of windows as schema 1 had them.
+local function lift(keys, args)
+  for from = tonumber(args[1]), SCHEMA - 1 do
+    steps[from](keys, args)
   end
-  redis.call('SET', keys[1], string.format('%d', have))
-  return have
+  return 1
 end
 
 -- Online learning. KEYS[1] is the lease of the one learner; its time is the server's.
@@ -266,3 +306,4 @@ redis.register_function('@LIBRARY@_hold', hold)
 redis.register_function('@LIBRARY@_release', release)
 redis.register_function('@LIBRARY@_publish', publish)
 redis.register_function('@LIBRARY@_migrate', migrate)
+redis.register_function('@LIBRARY@_lift', lift)

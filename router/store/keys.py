@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from importlib import resources
 
 SHARDS = 64
-SCHEMA = 1  # of the data in the store; functions.lua migrates what is older
+SCHEMA = 2  # of the data in the store; functions.lua migrates what is older
 
 SCHEMA_KEY = b"gs:{gs}:schema"
+LIFTING_KEY = b"gs:{gs}:lifting"  # there while shards are to be lifted, with the schema they are of
 OWNERS_KEY = b"gs:{gs}:owners"
 EPOCH_KEY = b"gs:{gs}:epoch"
 
@@ -57,9 +58,9 @@ class Scope:
     def request(self, request_id: str) -> str:
         return f"{self.base}req:{self.scope}{request_id}"
 
-    def window(self, account: str, per: str, label: str) -> str:
-        """A budget's window; `account` as in `router.store.ledger.Window`."""
-        return f"{self.base}bud:{self.scope}{account}:{per}:{label}"
+    def account(self, account: str) -> str:
+        """The sums of an account's windows; `account` as in `router.store.ledger.Window`."""
+        return f"{self.base}bud:{self.scope}{account}"
 
     def session(self, session: str) -> str:
         return f"{self.base}ses:{self.scope}{session}"

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Literal
 
 Per = Literal["hour", "day", "month"]
+PERS: tuple[Per, ...] = ("hour", "day", "month")
 MAX_USD = 9_000_000  # of one window: 9e15 nano-USD stand just below 2^53, up to where Lua's numbers are exact
 MAX_NANO_USD = MAX_USD * 1_000_000_000
+KEPT_S = 40 * 86_400  # of a window after its end, as `ledger.lua` does
 
 LABELS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
@@ -75,6 +77,11 @@ def label_of(per: Per, at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime(LABELS[per])
 
 
+def sums_of(per: str, label: str) -> tuple[str, str]:
+    """The fields of a window's sums in its account: what is spent, and what is reserved."""
+    return f"{per}:{label}:spent", f"{per}:{label}:reserved"
+
+
 def ends_at(per: Per, at: float) -> int:
     """POSIX seconds at which the window that holds this moment ends."""
     now = datetime.fromtimestamp(at, UTC)
@@ -88,16 +95,40 @@ def ends_at(per: Per, at: float) -> int:
 
 def held(hold: Hold, *, at: int | None) -> list[str]:
     """The arguments of `begin` that reserve."""
-    parts = [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(at)]
-    for window in hold.windows:
-        free = hold.soft and window.account != ORGANISATION_ACCOUNT
-        parts += (window.account, window.per, "" if free else str(window.limit))
-    return parts
+    lines = [f"{each.account}\t{each.per}\t{_limit(each, soft=hold.soft)}" for each in hold.windows]
+    return [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(at), "\n".join(lines)]
+
+
+def _limit(window: Window, *, soft: bool) -> int | str:
+    return "" if soft and window.account != ORGANISATION_ACCOUNT else window.limit
 
 
 def charged(nano_usd: int | None) -> str:
     """The cost as an argument of `settle`; empty for unknown. Cut beyond every limit, so that sums fit 64 bits."""
     return "" if nano_usd is None else str(min(nano_usd, MAX_NANO_USD))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the store charged for a request that had reserved: nano-USD, in each of these (account, per, label)."""
+
+    nano_usd: int
+    windows: tuple[tuple[str, str, str], ...]
+
+
+def read_entry(text: str) -> Entry:
+    """An entry as `OutcomeRow.ledger` has it.
+
+    Raises:
+        ValueError: It is none.
+    """
+    nano_usd, *places = text.split("\t")
+    windows = []
+    for place in places:
+        account, _, window = place.rpartition(" ")
+        per, _, label = window.partition(":")
+        windows.append((account, per, label))
+    return Entry(int(nano_usd), tuple(windows))
 
 
 def read_refusals(reply: Sequence[object], hold: Hold) -> list[Refusal]:

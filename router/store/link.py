@@ -10,7 +10,8 @@ from router.store.address import Address
 from router.store.base import StoreUnavailable
 from router.store.commands import pack
 from router.store.connection import Connection, ConnectionLost, ReplyError
-from router.store.keys import SCHEMA, SCHEMA_KEY, Functions
+from router.store.keys import LIFTING_KEY, SCHEMA, SCHEMA_KEY, Functions
+from router.store.migration import lift
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +186,17 @@ class Link:
         if not known:
             # REPLACE: another gateway may have loaded the same text since we looked.
             await self._reply(connection, ("FUNCTION", "LOAD", "REPLACE", self._functions.text))
-        await self._reply(connection, ("FCALL", self.function("migrate"), "1", SCHEMA_KEY))
+        since = await self._reply(connection, ("FCALL", self.function("migrate"), "2", SCHEMA_KEY, LIFTING_KEY))
+        if since:
+            await self._lift(connection, since)
+
+    async def _lift(self, connection: Connection, since: object) -> None:
+        assert isinstance(since, int)
+        log.warning("lifting the store's data from schema %d to %d", since, SCHEMA)
+        try:
+            await lift(lambda *parts: connection.send(pack(*parts)), self._functions, since=since)
+        except (ReplyError, ConnectionLost) as error:
+            raise StoreUnavailable(f"the store at {self._where()} could not be migrated: {error}") from error
 
     async def _reply(self, connection: Connection, command: Sequence[str | bytes]) -> object:
         try:

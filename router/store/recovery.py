@@ -23,10 +23,11 @@ def make_stub(row: DecisionRow) -> bytes:
     )
 
 
-def terminal_row(request_id: str, *, organisation: str, stub: bytes) -> OutcomeRow:
-    """The outcome `unknown_after_crash`: nothing is known of tokens, cost or time, so none is claimed.
+def terminal_row(request_id: str, *, organisation: str, stub: bytes, charged_nano_usd: int | None = None) -> OutcomeRow:
+    """The outcome `unknown_after_crash`: nothing is known of tokens or time, so none is claimed.
 
     Args:
+        charged_nano_usd: What its tenant's budget pays for it; None: it reserved nothing, and its cost is unknown.
         stub: JSON object; `decision_id`, `tenant`, `client_request_id` and `arm` are read, what is missing is empty.
     """
     known = orjson.loads(stub) if stub else {}
@@ -47,7 +48,7 @@ def terminal_row(request_id: str, *, organisation: str, stub: bytes) -> OutcomeR
         reasoning_tokens=0,
         usage_source="none",
         usage_flags=["missing"],
-        nano_usd=None,
+        nano_usd=charged_nano_usd,
         seconds=0.0,
         ttft_s=None,
         overhead_s=0.0,
@@ -58,13 +59,17 @@ def terminal_row(request_id: str, *, organisation: str, stub: bytes) -> OutcomeR
     )
 
 
-def last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
-    """Closes a lease that `stale` found; whatever it reserved is charged, for nobody knows what became of it."""
-    organisation = organisation_in(scope.decode())
-    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
+def last_end(request_id: bytes, scope: bytes, stub: bytes, bound: bytes) -> End:
+    """Closes a lease that `stale` found; all that it reserved is charged, for nobody knows what became of it.
+
+    Args:
+        bound: Nano-USD that it reserved, empty where it reserved nothing.
+    """
+    organisation, charged = organisation_in(scope.decode()), int(bound) if bound else None
+    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub, charged_nano_usd=charged)
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
-        tenant=row.tenant, reserved=True,
+        tenant=row.tenant, reserved=charged is not None, nano_usd=charged,
     )  # fmt: skip
 
 

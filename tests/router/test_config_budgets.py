@@ -35,6 +35,8 @@ def test_a_tenant_is_bound_by_its_own_windows_and_its_organisations() -> None:
     ("more", "path", "reason"),
     [
         ({"tenants": of_tenant(budgets=[{"per": "dya", "usd": 1}])}, "tenants.t.budgets[0].per", "hour"),
+        ({"tenants": {"t\n": {}}}, "tenants.t", "printable"),
+        ({"tenants": of_tenant(organisation="a\tb")}, "tenants.t.organisation", "printable"),
         (
             {"tenants": of_tenant(budgets=[{"per": "day", "usd": 9_000_001}])},
             "tenants.t.budgets[0].usd",

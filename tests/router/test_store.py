@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from router.store.base import End, Start, StoreFull, StoreUnavailable
+from router.store.keys import SCHEMA
 from router.store.link import SchemaTooNew
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -216,11 +217,11 @@ async def test_functions_that_the_server_lost_are_loaded_again(opened: Opened, s
 
 @pytest.mark.asyncio
 async def test_a_newer_schema_is_refused(opened: Opened, server: redis.Redis) -> None:
-    server.set("gs:{gs}:schema", 2)
-    with pytest.raises(SchemaTooNew, match="schema 2"):
+    server.set("gs:{gs}:schema", SCHEMA + 1)
+    with pytest.raises(SchemaTooNew, match=f"schema {SCHEMA + 1}"):
         async with opened():
             pass
-    assert server.get("gs:{gs}:schema") == b"2"
+    assert server.get("gs:{gs}:schema") == b"%d" % (SCHEMA + 1)
 
 
 @pytest.mark.asyncio
@@ -228,7 +229,7 @@ async def test_a_newer_schema_stops_a_running_gateway_when_its_functions_go(
     opened: Opened, server: redis.Redis
 ) -> None:
     async with opened() as store:
-        server.set("gs:{gs}:schema", 2)
+        server.set("gs:{gs}:schema", SCHEMA + 1)
         server.function_flush()
         with pytest.raises(SchemaTooNew):
             await store.begin(start("r1"))
@@ -236,11 +237,11 @@ async def test_a_newer_schema_stops_a_running_gateway_when_its_functions_go(
 
 @pytest.mark.parametrize("older", [None, "0"])
 @pytest.mark.asyncio
-async def test_an_older_schema_is_migrated(opened: Opened, server: redis.Redis, older: str | None) -> None:
+async def test_a_store_without_data_is_numbered(opened: Opened, server: redis.Redis, older: str | None) -> None:
     if older is not None:
         server.set("gs:{gs}:schema", older)
     async with opened():
-        assert server.get("gs:{gs}:schema") == b"1"
+        assert server.get("gs:{gs}:schema") == b"%d" % SCHEMA
 
 
 @pytest.mark.asyncio
