@@ -14,6 +14,8 @@ SCHEMA = 1  # of the data in the store; functions.lua migrates what is older
 SCHEMA_KEY = b"gs:{gs}:schema"
 OWNERS_KEY = b"gs:{gs}:owners"
 EPOCH_KEY = b"gs:{gs}:epoch"
+DIRECTORY_KEY = "gs:{gs}:directory"  # tenants and keys that are kept here: `router.directory.kept`
+AUDIT_KEY = "gs:{gs}:audit"  # every change an administrator made: `router.directory.audit`
 
 
 def shard_of(organisation: str) -> int:
