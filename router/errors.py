@@ -52,12 +52,24 @@ class Unauthorized(ApiError):
     status, type, code = 401, "invalid_request_error", "invalid_api_key"
 
 
+class TenantUnusable(ApiError):
+    """The key is known, but its tenant's settings do not fit this gateway's configuration."""
+
+    status, type, code = 403, "invalid_request_error", "tenant_unusable"
+
+
 class NotFound(ApiError):
     status, type, code = 404, "invalid_request_error", "not_found"
 
 
 class MethodNotAllowed(ApiError):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
+
+
+class Conflict(ApiError):
+    """What is there already, or stands in the configuration file, stands in the way."""
+
+    status, type, code = 409, "invalid_request_error", "conflict"
 
 
 class BodyTooSlow(ApiError):

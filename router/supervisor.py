@@ -19,11 +19,13 @@ from types import FrameType
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from router.admin.keeper import KeptAdmin
 from router.brief import Brief, local_news
 from router.config.consistency import exposure
 from router.config.load import config_hash
 from router.config.local import uses_local, with_local_url
 from router.config.schema import Config
+from router.listening import bind
 from router.local_model import LocalModel
 from router.online.keeper import KeptLearner
 from router.parent_death import die_with_parent
@@ -39,11 +41,6 @@ KILL_AFTER_S = 8.0  # beyond the drain: what a worker has to settle and say good
 FIRST_BACKOFF_S, LAST_BACKOFF_S = 0.2, 10.0
 EARLIER_WORKERS_S = 15.0
 MAX_FALLEN = 8
-BIND_S = 5.0
-
-
-class PortTaken(Exception):
-    """Something else listens on the configured port."""
 
 
 @dataclass(slots=True)
@@ -77,6 +74,7 @@ class Supervisor:
         self._local: LocalModel | None = None
         self._store: EmbeddedValkey | None = None
         self._learner = KeptLearner(self._metrics_dir)
+        self._admin = KeptAdmin(self._metrics_dir, secret=secret, version=version)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -95,16 +93,19 @@ class Supervisor:
         if self._config.store.url == EMBEDDED:
             refuse_second(self._directory)
         with contextlib.ExitStack() as stack:
-            self._socket = stack.enter_context(_bind(self._config.server.host, self._config.server.port))
+            self._socket = stack.enter_context(bind(self._config.server.host, self._config.server.port))
             self._prepare_metrics()
             stack.callback(shutil.rmtree, self._metrics_dir, ignore_errors=True)
             self._start_local(stack)
             self._start_store(stack)
             stack.callback(self._learner.stop)
+            stack.callback(self._admin.close)
+            self._admin.listen(self._config)
             stack.callback(self._stop_workers)
             for worker in self._workers:
                 self._spawn(worker)
             self._learner.take(self._config)
+            self._admin.take(self._config)
             started()
             self._watch()
 
@@ -198,6 +199,7 @@ class Supervisor:
                 log.error("the embedded store ended; it is started again on the same data")
                 self._store.start()
             self._learner.poll()
+            self._admin.poll()
             for worker in self._workers:
                 self._keep_alive(worker)
 
@@ -234,11 +236,7 @@ class Supervisor:
         except Exception as problem:
             log.error("the configuration was not reloaded; the old one stays in force: %s", problem)
             return
-        if (config.server, config.store, config.encoder) != (
-            self._config.server,
-            self._config.store,
-            self._config.encoder,
-        ):
+        if any(getattr(config, part) != getattr(self._config, part) for part in ("server", "store", "encoder")):
             log.warning("changes under server, store and encoder take a restart; the rest is in force now")
         kept = {"server": self._config.server, "store": self._config.store, "encoder": self._config.encoder}
         config = config.model_copy(update=kept)
@@ -255,6 +253,7 @@ class Supervisor:
             if worker.process is not None:
                 self._tell(worker, self._brief(worker).dump())
         self._learner.take(self._config)
+        self._admin.take(self._config)
 
     def _stop_workers(self) -> None:
         if self._socket is not None:
@@ -270,21 +269,3 @@ class Supervisor:
                 log.error("worker %d did not end in time and is killed; its open requests are recovered", process.pid)
                 process.kill()
                 process.wait()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """The listening socket; workers of a run that was just killed may hold the port for a moment."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    deadline = time.monotonic() + BIND_S
-    while True:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, port))
-            listening.listen(2048)
-            return listening
-        except OSError as error:
-            listening.close()
-            if time.monotonic() > deadline:
-                raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}; use --port for another") from error
-            time.sleep(0.1)

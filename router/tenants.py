@@ -1,16 +1,19 @@
 """Who asks: keys are looked up by their HMAC, so neither the configuration in memory nor a log ever holds one."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from time import monotonic
 
 from policies.tradeoff import TradeOff
 from router.config.budgets import windows_of
 from router.config.schema import Config, Tenant, TradeOffConfig
-from router.errors import Unauthorized
+from router.directory.kept import NOTHING_KEPT, Kept, usable_tenants
+from router.errors import StoreDown, TenantUnusable, Unauthorized
 from router.store.ledger import Window
 
 KEYLESS = "keyless"
+KEY_ID_CHARS = 8  # of a key's HMAC, enough to name it in logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +41,101 @@ def key_hmac(secret: bytes, key: str) -> str:
     return hmac.digest(secret, key.encode(), "sha256").hex()
 
 
-class Tenants:
-    """Callers by key. Without any key the first tenant answers everybody; the configuration allows that on loopback."""
+def digest_of(secret: bytes, key: str) -> str:
+    """The HMAC of a key as the configuration writes it: the key itself, or ``hmac:`` and that."""
+    return key.removeprefix("hmac:") if key.startswith("hmac:") else key_hmac(secret, key)
 
-    def __init__(self, config: Config, secret: bytes) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A key that may be sent: whose it is, or why it is not served here.
+
+    Attributes:
+        until_s: Moment by our clock from which on it is valid no more.
+    """
+
+    digest: str
+    caller: Caller | None
+    tenant: str
+    until_s: float = float("inf")
+
+
+class Tenants:
+    """Callers by key. Without any key the first tenant answers everybody; the configuration allows that on loopback.
+
+    Args:
+        kept: What the store keeps beside the configuration; None: it could not be asked yet, so a key that is not
+            known may still be one.
+        now: POSIX seconds of the store's clock, by which its keys end.
+        clock: Seconds by our own, which measures how long that is from now on.
+
+    Attributes:
+        usable: Kept tenants that are served.
+        problems: Of the other kept ones, by name, why not.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        secret: bytes,
+        *,
+        kept: Kept | None = NOTHING_KEPT,
+        now: float = 0.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._secret, self._clock, self._complete = secret, clock, kept is not None
+        self._known: dict[str, list[_Known]] = {}
         tenants = dict(config.tenants) or {"default": Tenant()}
-        self._by_hmac: dict[str, Caller] = {}
         for name, tenant in tenants.items():
             for key in tenant.keys:
-                digest = key.removeprefix("hmac:") if key.startswith("hmac:") else key_hmac(secret, key)
-                self._by_hmac[digest] = caller_of(config, name, tenant, key_id=digest[:8])
+                digest = digest_of(secret, key)
+                self._add(_Known(digest, caller_of(config, name, tenant, key_id=digest[:KEY_ID_CHARS]), name))
+        open_to_all = not self._known and not config.server.require_key and not (kept and kept.tenants)
         name, tenant = next(((n, t) for n, t in tenants.items() if not t.keys), next(iter(tenants.items())))
-        self._keyless = None if self._by_hmac else caller_of(config, name, tenant, key_id=KEYLESS)
-        self._secret = secret
+        self._keyless = caller_of(config, name, tenant, key_id=KEYLESS) if open_to_all else None
+        self.usable, self.problems = usable_tenants(config, kept or NOTHING_KEPT)
+        self._keep(config, kept or NOTHING_KEPT, now)
+
+    def _keep(self, config: Config, kept: Kept, now: float) -> None:
+        windows = {name: windows_of(config, name, tenant) for name, tenant in self.usable.items()}
+        for key in kept.keys.values():
+            name, tenant = key.tenant, self.usable.get(key.tenant)
+            caller = None if tenant is None else Caller(name, tenant.organisation, key.key_id, tenant, windows[name])
+            until_s = float("inf") if key.expires_at is None else self._clock() + key.expires_at - now
+            self._add(_Known(key.digest, caller, key.tenant, until_s))
+
+    def _add(self, known: _Known) -> None:
+        self._known.setdefault(known.digest[:KEY_ID_CHARS], []).append(known)
 
     def authenticate(self, headers: Mapping[bytes, bytes]) -> Caller:
         """The caller named by ``Authorization: Bearer`` or ``x-api-key``.
 
         Raises:
             Unauthorized: No key, or an unknown one.
+            StoreDown: An unknown one, while the store could not be asked for the keys that it keeps.
+            TenantUnusable: A key of a tenant whose settings do not fit this gateway's configuration.
         """
-        if self._keyless is not None:
+        if self._keyless is not None and self._complete:
             return self._keyless
-        token = headers.get(b"authorization", b"")
-        key = token[7:] if token[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
-        if not key:
+        key = sent_key(headers)
+        if not key and self._keyless is None:
             raise Unauthorized("no API key: send 'Authorization: Bearer <key>' with a key of a configured tenant")
-        caller = self._by_hmac.get(key_hmac(self._secret, key.decode("latin-1").strip()))
-        if caller is None:
-            raise Unauthorized("this API key is not known here; use a key of a configured tenant")
-        return caller
+        digest = key_hmac(self._secret, key)
+        for known in self._known.get(digest[:KEY_ID_CHARS], ()):
+            if hmac.compare_digest(known.digest, digest) and self._clock() < known.until_s:
+                if known.caller is None:
+                    raise TenantUnusable(f"tenant {known.tenant!r} cannot be served here; the gateway's log says why")
+                return known.caller
+        if not self._complete:
+            raise StoreDown("the store, which may know this key, could not be asked yet; try again", retry_after_s=1)
+        raise Unauthorized("this API key is not known here; use a key of a configured tenant")
+
+
+def sent_key(headers: Mapping[bytes, bytes]) -> str:
+    """The key of ``Authorization: Bearer``, else of ``x-api-key``; empty for none."""
+    token = headers.get(b"authorization", b"")
+    key = token[7:] if token[:7].lower() == b"bearer " else headers.get(b"x-api-key", b"")
+    return key.decode("latin-1").strip()
 
 
 def trade_off_of(config: TradeOffConfig) -> TradeOff:

@@ -19,6 +19,7 @@ import uvloop
 from router.app import create_app
 from router.brief import Brief, read_local_news
 from router.config.budgets import all_windows
+from router.directory.follower import DirectoryFollower
 from router.gateway import Gateway
 from router.http.boundary import log_place
 from router.http.protocol import make_protocol
@@ -86,8 +87,9 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
         )
         await starting
         follower = Follower(store, gateway.metrics)
-        gateway.setup = follower.take(gateway.setup)
-        await follower.look(gateway)
+        directory = DirectoryFollower(store, secret=brief.secret)
+        gateway.setup = directory.take(follower.take(gateway.setup))
+        await asyncio.gather(follower.look(gateway), directory.look(gateway))
         server = _server(gateway, brief)
 
         def reload(line: bytes) -> None:
@@ -105,7 +107,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
                     secret=fresh.secret,
                     local=local,
                 )
-                gateway.setup = follower.take(setup)
+                gateway.setup = directory.take(follower.take(setup))
             except Exception as error:  # the supervisor validated it; what is left must not take a serving process down
                 log.error("the new configuration was not taken; the old one stays in force")
                 log_place(error)  # without its message, which may quote a key
@@ -114,7 +116,8 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
 
         _settle_garbage_collector()
         _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
-        beside = [asyncio.create_task(_publish(gateway, store)), asyncio.create_task(follower.follow(gateway))]
+        forever = (_publish(gateway, store), follower.follow(gateway), directory.follow(gateway))
+        beside = [asyncio.create_task(each) for each in forever]
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
         finally:

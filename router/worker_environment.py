@@ -50,6 +50,8 @@ def _secrets(config: Config) -> Iterator[str]:
     """Every secret text of a configuration, with what a variable may be a part of."""
     for tenant in config.tenants.values():
         yield from tenant.keys
+    if config.admin is not None:
+        yield config.admin.key
     for model in config.models.values():
         for item in model.deployments:
             yield from item.headers.values()

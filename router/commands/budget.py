@@ -4,23 +4,28 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.commands.budget_set import set_budget
 from router.commands.statement import statement
 
-command = typer.Typer(help="Read the tenants' budgets.", no_args_is_help=True, add_completion=False)
+if TYPE_CHECKING:
+    import redis
+
+    from router.config.schema import Config
+
+command = typer.Typer(help="Read and set the tenants' budgets.", no_args_is_help=True, add_completion=False)
+command.command("set")(set_budget)
+command.command()(statement)
 
 NANO = 1_000_000_000
 
 
 @command.callback()
 def budget() -> None:
-    """Read the tenants' budgets."""
-
-
-command.command()(statement)
+    """Read and set the tenants' budgets."""
 
 
 @command.command()
@@ -58,25 +63,35 @@ def read(config: Path, store_dir: Path | None) -> dict[str, Any]:
     """
     import redis
 
-    from router.config.budgets import windows_of
     from router.config.load import load_config
-    from router.store.balances import read_balances
     from router.store.base import StoreUnavailable
     from router.store.place import open_store_for_cli
 
     told = load_config(config)
     place = told.store if store_dir is None else told.store.model_copy(update={"dir": str(store_dir)})
-    shown: dict[str, Any] = {}
     with open_store_for_cli(place) as url:
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
-                for name, tenant in told.tenants.items():
-                    owned = [(tenant.organisation, window) for window in windows_of(told, name, tenant)]
-                    if owned:
-                        windows = [_told(each) for each in read_balances(client, owned)]
-                        shown[name] = _tenant(tenant.organisation, tenant.when_spent, windows)
+                return shown_budgets(told, client)
         except redis.RedisError as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
+
+
+def shown_budgets(config: "Config", client: "redis.Redis") -> dict[str, Any]:
+    """The same of the file's tenants and the store's, over an open client. Raises redis.RedisError."""
+    from router.config.budgets import windows_of
+    from router.directory.kept import FIELDS, read_kept, usable_tenants, with_tenants
+    from router.store.balances import read_balances
+    from router.store.keys import DIRECTORY_KEY
+
+    kept: Any = client.hmget(DIRECTORY_KEY, FIELDS)
+    every = with_tenants(config, usable_tenants(config, read_kept(*kept))[0])
+    shown: dict[str, Any] = {}
+    for name, tenant in every.tenants.items():
+        owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
+        if owned:
+            windows = [_told(each) for each in read_balances(client, owned)]
+            shown[name] = _tenant(tenant.organisation, tenant.when_spent, windows)
     return shown
 
 

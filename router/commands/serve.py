@@ -62,6 +62,8 @@ def _first_screen(config: Config, address: tuple[str, int], *, from_file: Path |
     )
     console.print(f"arms: {arms}")
     console.print(f"log and state: {data_dir(config.store)}")
+    if config.admin is not None:
+        console.print(f"admin API: http://{config.admin.host}:{config.admin.port}/admin/v1")
     if from_file is None:
         console.print("no --config given: serving what was found on this machine; see examples/gearshift.yaml")
     if uses_local(config):

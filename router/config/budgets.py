@@ -46,14 +46,19 @@ def budget_problems(config: Config) -> Iterator[Problem]:
     owners = sorted({tenant.organisation for tenant in config.tenants.values()})
     for name, organisation in config.organisations.items():
         yield from _repeated(("organisations", name, "budgets"), organisation.budgets)
-        if name not in owners:
-            hint = did_you_mean(name, owners)
+        # One that no tenant of the file belongs to may be that of tenants kept in the store; a near name is a slip.
+        if name not in owners and (hint := did_you_mean(name, owners)):
             message = f"no tenant belongs to this organisation{hint}; organisations: {listed(owners)}"
             yield Problem(("organisations", name), message)
     for name, tenant in config.tenants.items():
-        path: Path = ("tenants", name)
-        yield from _repeated((*path, "budgets"), tenant.budgets)
-        yield from _answerable(path, tenant, config=config, budgeted=bool(windows_of(config, name, tenant)))
+        yield from budgets_of(config, name, tenant)
+
+
+def budgets_of(config: Config, name: str, tenant: Tenant) -> Iterator[Problem]:
+    """One tenant's mistakes of this kind."""
+    path: Path = ("tenants", name)
+    yield from _repeated((*path, "budgets"), tenant.budgets)
+    yield from _answerable(path, tenant, config=config, budgeted=bool(windows_of(config, name, tenant)))
 
 
 def _names(config: Config) -> Iterator[tuple[Path, str]]:

@@ -14,8 +14,9 @@ from policies.registry import BUILT_IN as POLICIES
 from policies.settings import Condition
 from policies.zoo.conditions import condition
 from router.config import names
+from router.config.admin import admin_problems
 from router.config.arms import arms_of
-from router.config.budgets import budget_problems
+from router.config.budgets import budget_problems, budgets_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
@@ -54,6 +55,7 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
     yield from _repeated_keys(config, known)
     yield from budget_problems(config)
     yield from exposure(config)
+    yield from admin_problems(config) if ("admin", "key") not in known.unset else ()
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
     for name in config.trade_offs:
         if name in MODES or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -231,6 +233,15 @@ def _tenant(name: str, tenant: Tenant, *, known: Known, models: dict[str, ModelC
             yield from names.tenant_key((*path, "keys", index), key)
 
 
+def tenant_problems(config: Config, name: str, tenant: Tenant) -> Iterator[Problem]:
+    """What keeps a tenant that the file does not name from being served as the rest of it says."""
+    known = Known(models=tuple(config.models), doubtful=(), trade_offs=tuple(config.trade_offs), unset=())
+    yield from _tenant(name, tenant, known=known, models=config.models)
+    if tenant.reference is not None:
+        yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
+    yield from budgets_of(config, name, tenant)
+
+
 def _repeated_keys(config: Config, known: Known) -> Iterator[Problem]:
     owners: dict[str, str] = {}
     for name, tenant in config.tenants.items():
@@ -245,9 +256,12 @@ def _repeated_keys(config: Config, known: Known) -> Iterator[Problem]:
 
 def exposure(config: Config) -> Iterator[Problem]:
     """A gateway that others can reach must ask for a key."""
-    host = config.server.host
-    if not names.is_loopback(host) and not any(tenant.keys for tenant in config.tenants.values()):
-        remedy = "add a key to a tenant (tenants.<name>.keys: ['${MY_KEY}']) or bind 127.0.0.1"
+    host, asks = config.server.host, config.server.require_key
+    if not names.is_loopback(host) and not asks and not any(tenant.keys for tenant in config.tenants.values()):
+        remedy = (
+            "add a key to a tenant (tenants.<name>.keys: ['${MY_KEY}']), set server.require_key: true for keys that "
+            "are kept in the store (gearshift keys create), or bind 127.0.0.1"
+        )
         yield Problem(("server", "host"), f"{host!r} is open to others and no tenant has a key; {remedy}")
 
 

@@ -143,7 +143,7 @@ def with_server(config: Config, **changes: Any) -> Config:
 def config_hash(config: Config) -> str:
     """12 hex digits that change with anything that can change an answer or a decision; secrets do not enter."""
     tree = config.model_dump(mode="json")
-    tree["server"] = tree["server"]["limits"]  # where it listens changes nothing
+    tree["server"], tree["admin"] = tree["server"]["limits"], None  # where it listens changes nothing
     tree["store"]["dir"] = None
     for model in tree["models"].values():
         for deployment in model["deployments"]:

@@ -60,6 +60,10 @@ def warnings_of(config: Config) -> Iterator[Problem]:
 
 
 def _tenants(config: Config) -> Iterator[Problem]:
+    owners = {tenant.organisation for tenant in config.tenants.values()}
+    for name in config.organisations.keys() - owners:
+        about = "no tenant of this file belongs to it; its budgets bind only tenants kept in the store, if any names it"
+        yield Problem(("organisations", name), about)
     any_key = any(tenant.keys for tenant in config.tenants.values())
     for name, tenant in config.tenants.items():
         if tenant.explore == 0:

@@ -47,7 +47,16 @@ class Server(Strict):
     port: Annotated[int, Field(ge=0, le=65535)] = 4000
     workers: Count = 1
     drain_s: Seconds = 30.0
+    require_key: bool = False  # also on the loopback, and before any key exists
     limits: Limits = Limits()
+
+
+class Admin(Strict):
+    """The listener of the admin HTTP API, apart from that of clients; without it there is none."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 4001
+    key: Annotated[str, Field(repr=False)]  # its own; a clear text from ${ENV} or `hmac:<hex>`
 
 
 class StoreConfig(Strict):
@@ -201,6 +210,7 @@ class Config(Strict):
     """Everything a gateway is told. Built by `router.config.load`; swapped whole on SIGHUP."""
 
     server: Server = Server()
+    admin: Admin | None = None
     store: StoreConfig = StoreConfig()
     encoder: EncoderConfig = EncoderConfig()
     policy: PolicyConfig = PolicyConfig()

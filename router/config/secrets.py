@@ -11,7 +11,7 @@ from router.config.problems import Path, Problem
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FREE_TEXT = ("system", "because")  # prompts and sentences: `${x}` in them is text and stays as written
-SECRET_PLACES = "api_key, tenants.<name>.keys, headers and store.url"
+SECRET_PLACES = "api_key, tenants.<name>.keys, admin.key, headers and store.url"
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Resolved:
 
 def is_secret(path: Path) -> bool:
     """Whether the value at this place is a secret (the only places where ``${NAME}`` is read)."""
-    if path == ("store", "url"):
+    if path in (("store", "url"), ("admin", "key")):
         return True
     if path[:1] == ("tenants",):
         return len(path) == 4 and path[2] == "keys"

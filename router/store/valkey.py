@@ -198,6 +198,10 @@ class ValkeyStore:
         assert isinstance(found, list)
         return [_value(value) for value in found]
 
+    async def put_field(self, key: str, name: str, value: str) -> None:
+        """Set a hash's field."""
+        await self._link.call(pack("HSET", key, name, value))
+
     async def now(self) -> float:
         """POSIX seconds by the store's clock."""
         told = await self._link.call(pack("TIME"))

@@ -46,7 +46,11 @@ def test_a_tenant_is_bound_by_its_own_windows_and_its_organisations() -> None:
         ({"tenants": of_tenant(budgets=[DAY, DAY])}, "tenants.t.budgets[1].per", "keep one"),
         ({"tenants": of_tenant(when_spent="local")}, "tenants.t.when_spent", "has no effect without budgets"),
         ({"tenants": of_tenant(budgets=[DAY], when_spent="local")}, "tenants.t.when_spent", "free or local"),
-        ({"organisations": {"acme": {"budgets": [DAY]}}}, "organisations.acme", "no tenant belongs"),
+        (
+            {"tenants": of_tenant(organisation="acme"), "organisations": {"acne": {"budgets": [DAY]}}},
+            "organisations.acne",
+            "no tenant belongs to this organisation (did you mean 'acme'?)",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(more: Json, path: str, reason: str) -> None:

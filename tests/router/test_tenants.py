@@ -4,7 +4,8 @@ import pytest
 from rig import config_of, tree
 
 from router.config.schema import Config, TradeOffConfig
-from router.errors import Unauthorized
+from router.directory.kept import Kept, KeptKey
+from router.errors import StoreDown, TenantUnusable, Unauthorized
 from router.tenants import KEYLESS, Tenants, key_hmac, trade_off_of
 
 SECRET = b"tenants' secret"
@@ -75,7 +76,96 @@ def test_without_any_key_the_first_tenant_answers_everybody() -> None:
 
 
 def test_no_clear_key_stays_in_memory() -> None:
-    assert "key-a-1" not in str(vars(tenants())["_by_hmac"].keys())
+    assert "key-a-1" not in str(vars(tenants())["_known"])
+
+
+def kept_key(text: str, tenant: str, expires_at: float | None = None) -> KeptKey:
+    digest = key_hmac(SECRET, text)
+    return KeptKey(digest[:8], tenant, digest, "", 0.0, expires_at)
+
+
+def with_kept(*keys: KeptKey, given: object = KEYED, **settings: object) -> Tenants:
+    kept = Kept("1 x", {"kept": settings}, {key.key_id: key for key in keys})
+    return Tenants(config(given), SECRET, kept=kept, now=1000.0, clock=CLOCK)
+
+
+class Clock:
+    at = 50.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+CLOCK = Clock()
+
+
+def test_a_key_of_the_store_names_its_tenant_beside_those_of_the_file() -> None:
+    found = with_kept(kept_key("key-k", "kept"), organisation="o", budgets=[{"per": "day", "usd": 1}])
+    caller = found.authenticate({b"x-api-key": b"key-k"})
+    assert (caller.tenant, caller.organisation, caller.key_id) == ("kept", "o", key_hmac(SECRET, "key-k")[:8])
+    assert [window.limit for window in caller.windows] == [10**9]
+    assert found.authenticate({b"x-api-key": b"key-b"}).tenant == "b"
+    with pytest.raises(Unauthorized):
+        found.authenticate({b"x-api-key": b"key-c"})
+
+
+def test_a_key_ends_by_the_stores_clock_though_ours_says_another_time() -> None:
+    CLOCK.at = 50.0
+    found = with_kept(kept_key("key-k", "kept", expires_at=1010.0))
+    for at in (50.0, 59.9):
+        CLOCK.at = at
+        assert found.authenticate({b"x-api-key": b"key-k"}).tenant == "kept"
+    CLOCK.at = 60.1
+    with pytest.raises(Unauthorized):
+        found.authenticate({b"x-api-key": b"key-k"})
+
+
+def test_two_keys_whose_ids_are_alike_are_told_apart() -> None:
+    real = kept_key("key-k", "kept")
+    other = KeptKey(real.key_id, "b", real.digest[:8] + "0" * 56, "", 0.0)
+    kept = Kept("1 x", {"kept": {}}, {"one": other, "two": real})
+    assert Tenants(config(KEYED), SECRET, kept=kept).authenticate({b"x-api-key": b"key-k"}).tenant == "kept"
+
+
+def test_while_the_store_was_not_asked_an_unknown_key_is_told_to_come_again_and_a_known_one_is_served() -> None:
+    found = Tenants(config(KEYED), SECRET, kept=None)
+    assert found.authenticate({b"x-api-key": b"key-b"}).tenant == "b"
+    with pytest.raises(StoreDown):
+        found.authenticate({b"x-api-key": b"key-k"})
+    with pytest.raises(Unauthorized, match="no API key"):
+        found.authenticate({})
+    with pytest.raises(StoreDown):
+        Tenants(config({"one": {}}), SECRET, kept=None).authenticate({})
+
+
+def test_the_first_tenant_of_the_store_ends_the_service_without_a_key() -> None:
+    with pytest.raises(Unauthorized):
+        with_kept(given={"one": {}}).authenticate({})
+    assert Tenants(config({"one": {}}), SECRET, kept=Kept()).authenticate({}).tenant == "one"
+
+
+def test_where_a_key_is_required_nobody_is_served_without_one() -> None:
+    closed = config_of(tree(tenants={"one": {}}, server={"require_key": True, "host": "0.0.0.0"}))
+    with pytest.raises(Unauthorized):
+        Tenants(closed, SECRET).authenticate({})
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [({"models": ["gone"]}, "no such model"), ({"invented": 1}, "invented: Extra inputs")],
+)
+def test_a_tenant_that_does_not_fit_is_refused_not_guessed(settings: dict[str, object], why: str) -> None:
+    found = with_kept(kept_key("key-k", "kept"), **settings)
+    assert why in found.problems["kept"]
+    with pytest.raises(TenantUnusable, match="the gateway's log says why"):
+        found.authenticate({b"x-api-key": b"key-k"})
+
+
+def test_the_file_wins_over_a_tenant_of_the_same_name() -> None:
+    found = with_kept(kept_key("key-k", "kept"), given={"kept": {"keys": ["key-f"]}})
+    assert found.authenticate({b"x-api-key": b"key-f"}).tenant == "kept"
+    with pytest.raises(TenantUnusable):
+        found.authenticate({b"x-api-key": b"key-k"})
 
 
 def test_the_worth_of_a_correct_answer_is_the_inverse_of_lambda() -> None:

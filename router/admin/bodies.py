@@ -1,0 +1,89 @@
+"""What the admin API takes and gives, as its OpenAPI description shows it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Settings = Annotated[
+    dict[str, Any], Field(description="As under tenants.<name> of the configuration file, without keys")
+]
+Name = Annotated[str, Field(max_length=64)]
+Usd = Annotated[float, Field(gt=0)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewTenant(Body):
+    name: Name
+    settings: Settings = {}
+
+
+class TenantChanges(Body):
+    settings: Annotated[Settings, Field(description="What to set; null takes a setting back to its default")]
+
+
+class TenantShown(BaseModel):
+    name: str
+    kept_in: Literal["file", "store"]
+    settings: Settings
+    n_keys: int
+    problem: Annotated[str | None, Field(description="Why a tenant of the store is not served by this gateway")]
+
+
+class NewKeyAsked(Body):
+    tenant: Name
+    name: Annotated[str, Field(max_length=64, description="What to call it")] = ""
+
+
+class Rotation(Body):
+    grace_s: Annotated[float, Field(ge=0, le=365 * 86_400, description="Seconds the old key stays valid")] = 86_400
+
+
+class KeyShown(BaseModel):
+    key_id: str
+    tenant: str
+    name: str
+    created_at: Annotated[float | None, Field(description="POSIX seconds; null for a key of the file")]
+    expires_at: Annotated[float | None, Field(description="POSIX seconds; null: it does not end")]
+    state: Literal["valid", "ending", "ended"]
+    kept_in: Literal["file", "store"]
+
+
+class KeyMade(BaseModel):
+    key_id: str
+    tenant: str
+    name: str
+    created_at: float
+    expires_at: float | None
+    key: Annotated[str, Field(description="The key itself, shown this once")]
+
+
+class KeyEnded(BaseModel):
+    key_id: str
+    tenant: str
+
+
+class BudgetChange(Body):
+    per: Literal["hour", "day", "month"]
+    usd: Annotated[Usd | None, Field(description="Null takes the budget away")]
+
+
+class Deleted(BaseModel):
+    name: str
+
+
+class Entries(BaseModel):
+    entries: Annotated[list[dict[str, Any]], Field(description="Oldest first")]
+    next_after: Annotated[int | None, Field(description="Ask for what follows with it; null at the end")]
+
+
+class Verified(BaseModel):
+    whole: bool
+    n_entries: int
+    problem: str | None
+
+
+class Health(BaseModel):
+    status: Literal["ok"]

@@ -1,0 +1,63 @@
+"""`gearshift audit`: what administrators changed, and whether the log of it is whole."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from policies.cli import CommandError
+from router.commands.directory import ConfigFile, StoreDir, opened, print_table
+
+command = typer.Typer(help="Read and verify the log of changes.", no_args_is_help=True, add_completion=False)
+
+
+@command.command("list")
+def list_entries(
+    config: ConfigFile,
+    lines: Annotated[int | None, typer.Option("-n", "--lines", min=1, help="Only the latest; default: all")] = None,
+    store_dir: StoreDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each entry as it is sealed, one a line")] = False,
+) -> None:
+    """List who changed what, oldest first. Keep a copy of `--json` elsewhere: verify --copy compares with it."""
+    import orjson
+
+    from router.directory.record import read_record
+
+    with opened(config, store_dir) as store:
+        entries = read_record(store.client, last=lines).lines
+    if as_json:
+        sys.stdout.buffer.write(b"".join(line + b"\n" for line in entries))
+        return
+    rows: list[dict[str, Any]] = [orjson.loads(line) for line in entries]
+    print_table(("n", "at", "by", "action", "target", "before", "after"), rows)
+
+
+@command.command()
+def verify(
+    config: ConfigFile,
+    copy: Annotated[
+        Path | None, typer.Option(help="What `list --json` wrote earlier: the log must begin with it, byte by byte")
+    ] = None,
+    store_dir: StoreDir = None,
+) -> None:
+    """Check every entry's seal and place, and that nothing was changed without one; exit status 1 if not."""
+    from router.directory.audit import AuditBroken, verify, verify_end
+    from router.directory.record import read_record
+
+    with opened(config, store_dir) as store:
+        record, secret = read_record(store.client), store.secret
+    if copy is not None:
+        try:
+            kept = copy.read_bytes().splitlines()
+        except OSError as error:
+            raise CommandError(f"--copy: {copy} cannot be read: {error.strerror}") from error
+        try:
+            verify(kept, secret=secret)
+        except AuditBroken as broken:
+            raise AuditBroken(f"{copy}: {broken}") from broken
+        for number, line in enumerate(kept, 1):
+            if record.lines[number - 1 : number] != [line]:
+                raise AuditBroken(f"the store's log differs from {copy} at entry {number}")
+    verify_end(record.lines, secret=secret, head=record.head, document=record.document)
+    sys.stdout.write(f"{len(record.lines)} entries, each sealed and in its place\n")

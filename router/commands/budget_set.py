@@ -1,0 +1,28 @@
+"""`gearshift budget set`: what a tenant that the store keeps may spend."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from router.commands.directory import ConfigFile, StoreDir, opened, print_json
+
+
+class Per(StrEnum):
+    hour = "hour"
+    day = "day"
+    month = "month"
+
+
+def set_budget(
+    tenant: Annotated[str, typer.Argument(help="A tenant kept in the store; the file's have theirs in the file")],
+    config: ConfigFile,
+    per: Annotated[Per, typer.Option(help="Window, by UTC; one budget each")],
+    usd: Annotated[
+        float | None, typer.Option(help="What it may spend in each window; left out: no such budget")
+    ] = None,
+    store_dir: StoreDir = None,
+) -> None:
+    """Set or take away a tenant's budget; gateways follow within a second, what is spent stays spent."""
+    with opened(config, store_dir) as store:
+        print_json(store.directory.set_budget(tenant, per.value, usd))

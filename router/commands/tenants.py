@@ -1,0 +1,100 @@
+"""`gearshift tenants`: tenants that are kept in the store, changed while gateways serve; the file's are shown."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from policies.cli import CommandError
+from router.commands.directory import AsJson, ConfigFile, StoreDir, opened, print_json, print_table
+
+command = typer.Typer(help="List, make and change tenants.", no_args_is_help=True, add_completion=False)
+
+Name = Annotated[str, typer.Argument(help="The tenant's name")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="FIELD=VALUE as under tenants.<name> of the file, the value in YAML: models=[small] explore=0.02"
+    ),
+]
+
+
+@command.command("list")
+def list_tenants(config: ConfigFile, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
+    """List the tenants of the file and of the store."""
+    from router.directory.listed import listed_tenants
+
+    with opened(config, store_dir) as store:
+        rows = listed_tenants(store.config, store.directory.read())
+    if as_json:
+        print_json(rows)
+        return
+    shown = [{**row, "organisation": row["settings"].get("organisation", "default")} for row in rows]
+    print_table(("name", "organisation", "kept_in", "n_keys", "problem"), shown)
+
+
+@command.command()
+def show(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
+    """Show a tenant's settings, defaults included, as JSON."""
+    from router.config.schema import Tenant
+    from router.directory.listed import listed_tenants
+
+    with opened(config, store_dir) as store:
+        rows = listed_tenants(store.config, store.directory.read())
+    for row in rows:
+        if row["name"] == name:
+            defaults = Tenant().model_dump(mode="json", exclude={"keys"})
+            print_json({**row, "settings": {**defaults, **row["settings"]}})
+            return
+    raise CommandError(f"no tenant is called {name!r}; tenants: {', '.join(row['name'] for row in rows)}")
+
+
+@command.command()
+def create(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+    """Keep a new tenant in the store. It needs a key before anybody can act as it."""
+    given = read_settings(settings or [])
+    with opened(config, store_dir) as store:
+        store.directory.create_tenant(name, {field: value for field, value in given.items() if value is not None})
+    sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name} --config {config}\n")
+
+
+@command.command("set")
+def set_settings(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+    """Change settings of a tenant of the store; FIELD= takes one back to its default."""
+    changes = read_settings(settings or [])
+    if not changes:
+        raise CommandError("nothing to set: give FIELD=VALUE, e.g. trade_off=cheap")
+    with opened(config, store_dir) as store:
+        print_json(store.directory.change_tenant(name, changes))
+
+
+@command.command()
+def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
+    """Forget a tenant of the store and its keys. What it left in the log stays."""
+    with opened(config, store_dir) as store:
+        store.directory.delete_tenant(name)
+    sys.stderr.write(f"tenant {name} and its keys are gone\n")
+
+
+def read_settings(given: list[str]) -> dict[str, Any]:
+    """``FIELD=VALUE`` each; the value is read as the configuration file's are, nothing is None.
+
+    Raises:
+        CommandError: One is written otherwise.
+    """
+    from router.config.document import read_document
+    from router.config.problems import ConfigError
+
+    found: dict[str, Any] = {}
+    for text in given:
+        field, equals, value = text.partition("=")
+        if not equals or not field.isidentifier():
+            raise CommandError(f"expected FIELD=VALUE, e.g. trade_off=cheap, got {text!r}")
+        try:
+            document = read_document(f"{field}: {value}", source=text)
+        except ConfigError as error:
+            raise CommandError(f"{field}: the value is no YAML: {value!r}") from error
+        if document.problems:
+            raise CommandError(f"{field}: {document.problems[0].message}")
+        found[field] = document.tree[field]
+    return found
