@@ -80,13 +80,10 @@ def read(config: Path, store_dir: Path | None) -> dict[str, Any]:
 def shown_budgets(config: "Config", client: "redis.Redis") -> dict[str, Any]:
     """The same of the file's tenants and the store's, over an open client. Raises redis.RedisError."""
     from router.config.budgets import windows_of
-    from router.directory.kept import FIELDS, read_kept, usable_tenants, with_tenants
+    from router.directory.kept import with_kept
     from router.store.balances import read_balances
-    from router.store.keys import DIRECTORY_KEY
 
-    kept: Any = client.hmget(DIRECTORY_KEY, FIELDS)
-    every = with_tenants(config, usable_tenants(config, read_kept(*kept))[0])
-    shown: dict[str, Any] = {}
+    every, shown = with_kept(config, client), dict[str, Any]()
     for name, tenant in every.tenants.items():
         owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
         if owned:

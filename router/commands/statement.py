@@ -5,13 +5,17 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.commands.log import Config, StoreDir, moment, opened, store_config
+from router.commands.log import Config as ConfigFile
+from router.commands.log import StoreDir, moment, opened, store_config
 
 if TYPE_CHECKING:
+    import redis
+
+    from router.config.schema import Config
     from router.statement.counters import Compared
     from router.statement.period import Period
     from router.statement.sums import Statement
@@ -25,7 +29,7 @@ class Format(StrEnum):
 
 
 def statement(
-    config: Config = None,
+    config: ConfigFile = None,
     store_dir: StoreDir = None,
     by: Annotated[
         list[str] | None,
@@ -99,6 +103,7 @@ def _sum_window(
     """The window's time, and each budget's counter beside all entries of its owner, whatever is shown of them."""
     import redis
 
+    from router.config.load import load_config
     from router.statement.columns import COLUMNS
     from router.statement.counters import BY_ACCOUNT, compared
     from router.statement.sums import Statement, sum_up
@@ -106,13 +111,14 @@ def _sum_window(
     from router.store.base import StoreUnavailable
     from router.store.logbook import read_tables
 
-    place, every = store_config(config, store_dir), Statement(BY_ACCOUNT)
+    assert config is not None
+    told, place, every = load_config(config), store_config(config, store_dir), Statement(BY_ACCOUNT)
     with opened(place) as (url, directory):
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 seconds, micros = client.time()
                 period = _period(window, now=seconds + micros / 1e6)
-                owned = _owned(config, period, tenants)
+                owned = _owned(told, period, tenants, client)
                 before = read_balances(client, owned, at=period.since)
                 tables = read_tables(url, directory, since=period.since, until=period.until, columns=COLUMNS)
                 sum_up(tables, (found, tenants), (every, None))
@@ -133,18 +139,17 @@ def _period(window: str, *, now: float) -> "Period":
     return period
 
 
-def _owned(config: Path | None, period: "Period", tenants: Sequence[str] | None) -> "list[Owned]":
-    """Budgets of this kind of window, those that bind the tenants."""
+def _owned(config: "Config", period: "Period", tenants: Sequence[str] | None, client: "redis.Redis") -> "list[Owned]":
+    """Budgets of this kind of window, those that bind the tenants, be they the file's or the store's."""
     from router.config.budgets import windows_of
-    from router.config.load import load_config
+    from router.directory.kept import with_kept
 
-    assert config is not None
-    told = load_config(config)
-    chosen: list[Any] = [
+    every = with_kept(config, client)
+    chosen = [
         (each.organisation, found)
-        for name, each in told.tenants.items()
+        for name, each in every.tenants.items()
         if not tenants or name in tenants
-        for found in windows_of(told, name, each)
+        for found in windows_of(every, name, each)
         if found.per == period.per
     ]
     return list(dict.fromkeys(chosen))

@@ -6,13 +6,17 @@ every change and never comes back: whoever holds a document asks for `head` to l
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationError
 
 from router.config.consistency import tenant_problems
 from router.config.schema import Config, Tenant
+from router.store.keys import DIRECTORY_KEY
+
+if TYPE_CHECKING:
+    import redis
 
 FORMAT = 1
 FIELDS = ("head", "document")  # of the store's hash
@@ -103,3 +107,9 @@ def usable_tenants(config: Config, kept: Kept) -> tuple[dict[str, Tenant], dict[
 def with_tenants(config: Config, kept: Mapping[str, Tenant]) -> Config:
     """The configuration with these tenants beside its own."""
     return config.model_copy(update={"tenants": {**config.tenants, **kept}}) if kept else config
+
+
+def with_kept(config: Config, client: "redis.Redis") -> Config:
+    """With the usable tenants of the store beside its own. Raises redis.RedisError, DirectoryUnreadable."""
+    found: Any = client.hmget(DIRECTORY_KEY, FIELDS)
+    return with_tenants(config, usable_tenants(config, read_kept(*found))[0])

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from router.commands.budget import command
 from router.config.budgets import windows_of
 from router.config.load import load_config
+from router.directory.directory import Directory
 from router.store.archive import archive_once
 from router.store.base import End, Start
 from router.store.embedded import EmbeddedValkey
@@ -132,6 +133,14 @@ def test_a_window_agrees_with_the_counters_up_and_down_and_after_a_crash(config:
     assert [each["counter_nano_usd"] for each in down["windows"]] == [BOUND + 1_000_000_021, BOUND + 1_000_004_321]
     assert [each["difference_nano_usd"] for each in down["windows"]] == [0, 0]
     assert down["total"]["unknown"] == 0
+
+
+def test_the_windows_of_a_tenant_that_the_store_keeps_are_compared_too(config: Path, spent: EmbeddedValkey) -> None:
+    with redis.Redis(unix_socket_path=str(spent.socket)) as client:
+        directory = Directory(client, config=load_config(config), secret=b"s" * 32, by="cli:test")
+        directory.create_tenant("kept", {"organisation": "acme", "budgets": [{"per": "day", "usd": 1}]})
+    owners = [each["owner"] for each in plain(config, "--window", "day")["windows"]]
+    assert "tenant 'kept'" in owners
 
 
 @pytest.mark.parametrize(("by", "told"), [(-1, "more than the store counted"), (1, "entries are missing from the log")])
