@@ -170,16 +170,17 @@ def compact(client: "redis.Redis") -> bool:
     state = _persistence(client)
     kind, begin = ("aof_rewrite", client.bgrewriteaof) if state.get("aof_enabled") else ("rdb_bgsave", client.bgsave)
     try:
-        _wait_idle(client)  # what runs already may have begun before the last deletion
+        wait_idle(client)  # what runs already may have begun before the last deletion
         begin()
     except redis.ResponseError:
         return False
-    _wait_idle(client)
+    wait_idle(client)
     last = "aof_last_bgrewrite_status" if kind == "aof_rewrite" else "rdb_last_bgsave_status"
     return _persistence(client).get(last) == "ok"
 
 
-def _wait_idle(client: "redis.Redis") -> None:
+def wait_idle(client: "redis.Redis") -> None:
+    """Until the server writes no file of its own. Raises StoreUnavailable after ten minutes."""
     deadline = time.monotonic() + COMPACT_S
     running = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
     while any(_persistence(client).get(name) for name in running):
