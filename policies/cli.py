@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "budget": ("router.commands.budget:command", "Show what tenants have spent of their budgets, and set them"),
     "tenants": ("router.commands.tenants:command", "List, make and change tenants, and erase what they left"),
     "keys": ("router.commands.keys:command", "Make, list, rotate and revoke API keys"),
+    "store": ("router.commands.store:command", "Back up the embedded store, and restore it"),
     "audit": ("router.commands.audit:command", "Read the log of administrators' changes, and verify it"),
     "replay": ("router.commands.replay:command", "Drive recorded prompts through a gateway and post their scores"),
     "train": ("training.commands.train:command", "Fit a policy or an encoder"),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "GEARSHIFT_KEY_SECRET"
-_FILE = "key-secret"
+SECRET_FILE = "key-secret"  # below the data directory
 _LEAST_BYTES = 16
 
 
@@ -29,7 +29,7 @@ def key_secret(directory: Path, env: Mapping[str, str]) -> bytes:
             raise SecretUnusable(f"{VARIABLE} is shorter than {_LEAST_BYTES} characters; use a random one")
         return given.encode()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = directory / _FILE
+    path = directory / SECRET_FILE
     if not path.exists():
         _make(path)
     return _read(path)
@@ -42,7 +42,7 @@ def secret_id(secret: bytes) -> str:
 
 def _make(path: Path) -> None:
     """Appears whole or not at all: a crash leaves no empty secret, and of two starts at once the first one's stays."""
-    fresh = path.with_name(f"{_FILE}.{secrets.token_hex(4)}")
+    fresh = path.with_name(f"{SECRET_FILE}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))

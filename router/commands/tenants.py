@@ -76,6 +76,35 @@ def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
     sys.stderr.write(f"tenant {name} and its keys are gone\n")
 
 
+@command.command()
+def erase(
+    name: Name,
+    config: ConfigFile,
+    organisation: Annotated[
+        str | None, typer.Option(help="Whose tenant it was; needed for one that was deleted or has moved")
+    ] = None,
+    budgets: Annotated[bool, typer.Option("--budgets", help="Also what it spent: its budgets count anew")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    store_dir: StoreDir = None,
+) -> None:
+    """Erase what a tenant left: its rows in store and archive, sessions, what waits to be learned. Not its settings."""
+    from router.directory.listed import organisation_of
+    from router.store.erase import erase_tenant
+
+    with opened(config, store_dir) as store:
+        owner = organisation or organisation_of(name, store.config, store.directory.read())
+        if not yes:
+            typer.confirm(f"Erase for good all that tenant {name} of organisation {owner} left?", abort=True)
+        store.directory.note("erase.begin", name, before={"organisation": owner, "budgets": budgets})
+        erased = erase_tenant(store.client, store.url, store.data_dir, organisation=owner, tenant=name, budgets=budgets)
+        store.directory.note("erase.end", name, after={"rows": erased.n_rows, "keys": erased.n_keys})
+    sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
+    if erased.n_open:
+        sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")
+    if not erased.is_compact:
+        sys.stderr.write("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there\n")
+
+
 def read_settings(given: list[str]) -> dict[str, Any]:
     """``FIELD=VALUE`` each; the value is read as the configuration file's are, nothing is None.
 

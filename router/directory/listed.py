@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from router.config.schema import Config
+from router.config.schema import Config, Tenant
 from router.directory.directory import shown_key
 from router.directory.kept import Kept, usable_tenants
+from router.errors import NotFound
 from router.tenants import KEY_ID_CHARS, digest_of
 
 
@@ -32,6 +33,18 @@ def listed_tenants(config: Config, kept: Kept) -> list[dict[str, Any]]:
         for name, settings in sorted(kept.tenants.items())
     ]
     return [*of_file, *of_store]
+
+
+def organisation_of(name: str, config: Config, kept: Kept) -> str:
+    """Whose tenant this is now. Raises NotFound."""
+    if name in config.tenants:
+        return config.tenants[name].organisation
+    if name in kept.tenants:
+        return str(kept.tenants[name].get("organisation", Tenant().organisation))
+    raise NotFound(
+        f"no tenant is called {name!r}; for one that was deleted, name its organisation with --organisation",
+        code="unknown_tenant",
+    )
 
 
 def listed_keys(config: Config, kept: Kept, *, secret: bytes, now: float) -> list[dict[str, Any]]:

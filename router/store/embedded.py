@@ -13,7 +13,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -237,6 +238,17 @@ def _lock(directory: Path, *, wait_s: float) -> int:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
             return fd
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """The data directory for oneself, without a server; one that is going is waited for. Raises StoreBusy."""
+    refuse_second(directory)
+    fd = _lock(directory, wait_s=30.0)
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def is_answering(directory: Path) -> bool:

@@ -1,0 +1,194 @@
+"""All that a tenant left, taken out of the store and the archive: its log, its sessions, what waits to be learned.
+
+The order makes it repeatable: the log goes to the archive first, so that what is left in the streams is little; what
+tells which decisions were the tenant's goes last. Interrupted anywhere, it is simply begun again.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from router.store.archive import archive_once, holds, own_pass
+from router.store.base import StoreUnavailable
+from router.store.keys import online_keys, scope_of
+from router.store.ledger import tenant_account
+
+if TYPE_CHECKING:
+    import redis
+
+SCAN_COUNT = 1000
+COMPACT_S = 600.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What went: rows of the log from store and archive, and other keys of the store.
+
+    Attributes:
+        n_open: Requests under way, whose rows are still to come.
+        is_compact: The store's own files were written anew, so that they hold nothing of it either.
+    """
+
+    n_rows: int
+    n_keys: int
+    n_open: int
+    is_compact: bool
+
+
+def erase_tenant(
+    client: "redis.Redis",
+    url: str,
+    directory: Path,
+    *,
+    organisation: str,
+    tenant: str,
+    budgets: bool,
+    step: Callable[[str], None] = lambda name: None,
+) -> Erased:
+    """Take out what this tenant of this organisation left.
+
+    Args:
+        directory: The data directory; its archive is the one that the store's log goes to.
+        budgets: Also what it spent, which its budgets then count anew.
+        step: Called after each step with its name.
+
+    Raises:
+        StoreUnavailable: The log goes to another data directory's archive; nothing was changed.
+        redis.RedisError, OSError, DamagedPartition: Call it again once that is mended.
+    """
+    from router.store.erase_archive import erase_archive
+
+    archive_once(url, directory)
+    step("archived")
+    with own_pass(directory) as name:
+        if not holds(client, name):
+            raise StoreUnavailable(
+                f"this store's log is not archived to {directory}; run it where the gateway that archives it runs"
+            )
+        script = resources.files("router.store").joinpath("erase.lua").read_text(encoding="utf-8")
+        found: Any = client.eval(script, 1, scope_of(organisation).log, organisation, tenant)
+        step("log")
+        n_rows = int(found) + erase_archive(directory, organisation, tenant, step=step)
+    n_keys = _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
+    is_compact = compact(client)
+    step("compacted")
+    return Erased(n_rows, n_keys, _count_open(client, organisation, tenant), is_compact)
+
+
+def _erase_keys(
+    client: "redis.Redis", organisation: str, tenant: str, *, budgets: bool, step: Callable[[str], None]
+) -> int:
+    scope = scope_of(organisation)
+    requests = dict(_requests_of(client, organisation, tenant))
+    decisions = set(requests.values())
+    n_keys = _forget_waiting(client, decisions)
+    step("waiting")
+    for prefix in (scope.session(""), scope.tool_call("")):
+        for keys in _scan(client, prefix):
+            values: Any = client.mget(keys)
+            standing = zip(keys, values, strict=True)
+            n_keys += _delete(client, [key for key, value in standing if value and _decision_in(value) in decisions])
+    own_prefixes = [f"{scope.base}fb:{scope.scope}{len(tenant)}:{tenant}:"]
+    if budgets:
+        own_prefixes.append(f"{scope.base}bud:{scope.scope}{tenant_account(tenant)}:")
+    for prefix in own_prefixes:
+        for keys in _scan(client, prefix):
+            n_keys += _delete(client, keys)
+    step("sessions")
+    return n_keys + _delete(client, list(requests))
+
+
+def _requests_of(client: "redis.Redis", organisation: str, tenant: str) -> Iterator[tuple[bytes, str]]:
+    """Key and decision of each request of the last 30 days that the tenant made."""
+    for keys in _scan(client, scope_of(organisation).request("")):
+        values: Any = client.mget(keys)
+        for key, value in zip(keys, values, strict=True):
+            decision_id, _, owner = (value or b"").decode().partition("\n")
+            if owner == tenant:
+                yield key, decision_id
+
+
+def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
+    """Decisions that wait for feedback to be learned from, of every artifact."""
+    gone = 0
+    names = list(decisions)
+    for key in client.scan_iter(match=_escaped(online_keys("").state) + "*:waiting", count=SCAN_COUNT):
+        for at in range(0, len(names), SCAN_COUNT):
+            found: Any = client.hdel(key, *names[at : at + SCAN_COUNT])
+            gone += int(found)
+    return gone
+
+
+def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
+    scope = scope_of(organisation)
+    leases: Any = client.hvals(f"{scope.base}open")
+    parts = [lease.decode().split("\n", 3) for lease in leases]
+    return sum(
+        of == scope.scope and bool(stub) and orjson.loads(stub).get("tenant") == tenant for _, _, of, stub in parts
+    )
+
+
+def _decision_in(value: bytes) -> str:
+    """The decision that a session's or tool call's standing names: `router.sessions.Standing`."""
+    return str(orjson.loads(value)[1])
+
+
+def _scan(client: "redis.Redis", prefix: str) -> Iterator[list[bytes]]:
+    """Keys that begin with a prefix, a thousand at a time."""
+    batch: list[bytes] = []
+    for key in client.scan_iter(match=_escaped(prefix) + "*", count=SCAN_COUNT):
+        batch.append(key)
+        if len(batch) == SCAN_COUNT:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\^" else char for char in text)
+
+
+def _delete(client: "redis.Redis", keys: list[bytes]) -> int:
+    gone = 0
+    for at in range(0, len(keys), SCAN_COUNT):
+        found: Any = client.unlink(*keys[at : at + SCAN_COUNT])
+        gone += int(found)
+    return gone
+
+
+def compact(client: "redis.Redis") -> bool:
+    """Have the server write its files anew, without what is deleted; False where it does not let us."""
+    import redis
+
+    state = _persistence(client)
+    kind, begin = ("aof_rewrite", client.bgrewriteaof) if state.get("aof_enabled") else ("rdb_bgsave", client.bgsave)
+    try:
+        wait_idle(client)  # what runs already may have begun before the last deletion
+        begin()
+    except redis.ResponseError:
+        return False
+    wait_idle(client)
+    last = "aof_last_bgrewrite_status" if kind == "aof_rewrite" else "rdb_last_bgsave_status"
+    return _persistence(client).get(last) == "ok"
+
+
+def wait_idle(client: "redis.Redis") -> None:
+    """Until the server writes no file of its own. Raises StoreUnavailable after ten minutes."""
+    deadline = time.monotonic() + COMPACT_S
+    running = ("aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress")
+    while any(_persistence(client).get(name) for name in running):
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(f"the store still writes its files after {COMPACT_S:g} s; try again later")
+        time.sleep(POLL_S)
+
+
+def _persistence(client: "redis.Redis") -> dict[str, Any]:
+    found: Any = client.info("persistence")
+    return dict(found)
