@@ -94,12 +94,10 @@ def _erase_keys(
             values: Any = client.mget(keys)
             standing = zip(keys, values, strict=True)
             n_keys += _delete(client, [key for key, value in standing if value and _decision_in(value) in decisions])
-    own_prefixes = [f"{scope.base}fb:{scope.scope}{len(tenant)}:{tenant}:"]
+    for keys in _scan(client, f"{scope.base}fb:{scope.scope}{len(tenant)}:{tenant}:"):
+        n_keys += _delete(client, keys)
     if budgets:
-        own_prefixes.append(f"{scope.base}bud:{scope.scope}{tenant_account(tenant)}:")
-    for prefix in own_prefixes:
-        for keys in _scan(client, prefix):
-            n_keys += _delete(client, keys)
+        n_keys += _delete(client, [scope.account(tenant_account(tenant)).encode()])
     step("sessions")
     return n_keys + _delete(client, list(requests))
 
@@ -128,7 +126,7 @@ def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
 def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
     scope = scope_of(organisation)
     leases: Any = client.hvals(f"{scope.base}open")
-    parts = [lease.decode().split("\n", 3) for lease in leases]
+    parts = [lease.decode().split("\n")[:4] for lease in leases]
     return sum(
         of == scope.scope and bool(stub) and orjson.loads(stub).get("tenant") == tenant for _, _, of, stub in parts
     )
