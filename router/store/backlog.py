@@ -1,7 +1,8 @@
-"""Begins and settles that could not reach the store: spooled, and replayed in their order when it is back."""
+"""What could not reach the store, begins, settles and withdrawals: spooled, and replayed in order when it is back."""
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import count
@@ -10,7 +11,10 @@ from pathlib import Path
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands
 from router.store.ledger import charged
+from router.store.recovery import never_sent
 from router.store.spool import Spool, SpoolTaken, adopt
+
+log = logging.getLogger(__name__)
 
 BATCH = 64
 
@@ -79,6 +83,13 @@ class Backlog:
         """Raises StoreUnavailable when the spool cannot be written."""
         self._append(_end_fields(end))
 
+    def withdraw(self, start: Start) -> None:
+        """A begin may have come through, and its request is refused: nothing may stay open, reserved or charged."""
+        try:
+            self._append([b"withdraw", *_end_fields(never_sent(start))])
+        except StoreUnavailable as problem:
+            log.error("request %s may stay open until its lease ends: %s", start.request_id, problem)
+
     def _append(self, fields: Sequence[bytes]) -> None:
         try:
             if self._own is None:
@@ -135,6 +146,8 @@ class Backlog:
     def _pack(self, fields: Sequence[bytes]) -> bytes:
         if fields[0] in (b"settle", b"charge"):
             return self._commands.settle(read_end(fields))
+        if fields[0] == b"withdraw":
+            return self._commands.withdraw(read_end(fields[1:]))
         start, owner = read_start(fields)
         # No high water: the request was answered, its row must go in.
         return self._commands.begin(start, owner=owner, lease_s=self._lease_s, high_water=0)

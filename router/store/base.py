@@ -11,6 +11,10 @@ class StoreUnavailable(Exception):
     """The store did not answer in time or refused the call (full, wrong version); assume nothing to be written."""
 
 
+class Unanswered(StoreUnavailable):
+    """The call was sent, and nobody knows whether it was carried out: its reply was lost."""
+
+
 class StoreFull(StoreUnavailable):
     """The log stands above its high-water mark: archive it or raise ``store.high_water_rows``."""
 
@@ -64,7 +68,7 @@ class Store(Protocol):
 
         Raises:
             BudgetRefused: A window has no room for the bound; nothing is written.
-            StoreFull, StoreUnavailable: Nothing is written, or the lease ends ``unknown_after_crash``.
+            StoreFull, StoreUnavailable: Nothing is written, or what may have been is withdrawn when the store is back.
         """
         ...
 

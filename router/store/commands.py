@@ -19,7 +19,7 @@ class Commands:
     """Packs calls of one function library."""
 
     def __init__(self, functions: Functions) -> None:
-        self._begin, self._settle = functions.name("begin"), functions.name("settle")
+        self._begin, self._settle, self._withdraw = (functions.name(name) for name in ("begin", "settle", "withdraw"))
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
 
@@ -33,9 +33,16 @@ class Commands:
         )  # fmt: skip
 
     def settle(self, end: End) -> bytes:
+        return self._ended(self._settle, end)
+
+    def withdraw(self, end: End) -> bytes:
+        """`end` closes the request if its begin was carried out, and keeps it from being so later if it was not."""
+        return self._ended(self._withdraw, end)
+
+    def _ended(self, function: str, end: End) -> bytes:
         scope = scope_of(end.organisation)
         return pack(
-            "FCALL", self._settle, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
+            "FCALL", function, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
             end.session, end.session_value, charged(end.nano_usd) if end.reserved else "-", *end.tool_calls,
         )  # fmt: skip
 

@@ -86,6 +86,16 @@ local function settle(keys, args)
   return 2 - leased
 end
 
+-- withdraw: a begin whose reply was lost, and after which nothing was sent; arguments as of `settle`
+-- -> 1 it had come and is closed now, 0 it had not, and will change nothing if it still does.
+local function withdraw(keys, args)
+  if redis.call('HEXISTS', base(keys) .. 'open', args[1]) == 1 then
+    return settle(keys, args)
+  end
+  redis.call('SET', base(keys) .. 'req:' .. args[2] .. args[1], '\n', 'EX', DAY_S, 'NX')
+  return 0
+end
+
 -- feedback: scope, idempotency key, feedback id, row, high water -> the feedback id that counts, or -1 when full
 local function feedback(keys, args)
   local key = base(keys) .. 'fb:' .. args[1] .. args[2]
@@ -295,6 +305,7 @@ end
 redis.register_function('@LIBRARY@_begin', begin)
 -- What has begun must be able to end, even when the server is out of memory for new work.
 redis.register_function({ function_name = '@LIBRARY@_settle', callback = settle, flags = { 'allow-oom' } })
+redis.register_function({ function_name = '@LIBRARY@_withdraw', callback = withdraw, flags = { 'allow-oom' } })
 redis.register_function('@LIBRARY@_feedback', feedback)
 redis.register_function({ function_name = '@LIBRARY@_stale', callback = stale, flags = { 'no-writes' } })
 redis.register_function({ function_name = '@LIBRARY@_ack', callback = ack, flags = { 'allow-oom' } })

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Sequence
 
 from router.store.address import Address
-from router.store.base import StoreUnavailable
+from router.store.base import StoreUnavailable, Unanswered
 from router.store.commands import pack
 from router.store.connection import Connection, ConnectionLost, ReplyError
 from router.store.keys import LIFTING_KEY, SCHEMA, SCHEMA_KEY, Functions
@@ -74,12 +74,20 @@ class Link:
         """The reply to a packed command that may safely be carried out twice.
 
         Raises:
-            StoreUnavailable: No answer in time, or the server refused (its words are in the message).
+            Unanswered: It was sent at least once, and every reply was lost.
+            StoreUnavailable: It was not carried out, or the server refused (its words are in the message).
         """
+        lost = False
         for _ in range(ATTEMPTS):
-            with contextlib.suppress(ConnectionLost):
+            try:
                 return await self.call_once(command)
-        raise StoreUnavailable(f"the store at {self._where()} did not answer: {self._last_problem}")
+            except ConnectionLost:
+                lost = True
+            except StoreUnavailable as problem:
+                if lost:
+                    raise Unanswered(str(problem)) from problem
+                raise
+        raise Unanswered(f"the store at {self._where()} did not answer: {self._last_problem}")
 
     async def call_once(self, command: bytes) -> object:
         """The reply to a packed command that is sent once.

@@ -1,11 +1,11 @@
-"""What becomes of a request whose gateway died: exactly one terminal row, built from the stub its lease carries."""
+"""What becomes of a request that its gateway did not end: exactly one terminal row, made of its lease's stub."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import orjson
 
 from policies.records import DecisionRow, OutcomeRow
-from router.store.base import End
+from router.store.base import End, Start
 from router.store.keys import organisation_in
 
 REASON = "the gateway stopped before the request ended"
@@ -70,6 +70,18 @@ def last_end(request_id: bytes, scope: bytes, stub: bytes, bound: bytes) -> End:
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
         tenant=row.tenant, reserved=charged is not None, nano_usd=charged,
+    )  # fmt: skip
+
+
+def never_sent(start: Start) -> End:
+    """Closes a request that was refused because nobody knew whether it was open: nothing was asked, nothing is owed."""
+    row = replace(
+        terminal_row(start.request_id, organisation=start.organisation, stub=start.stub, charged_nano_usd=0),
+        status="error", http_status=503, usage_flags=[], error="store_unavailable",
+    )  # fmt: skip
+    return End(
+        request_id=row.request_id, organisation=row.organisation, row=row_json(row), decision_id=row.decision_id,
+        tenant=row.tenant, reserved=start.hold is not None, nano_usd=0,
     )  # fmt: skip
 
 

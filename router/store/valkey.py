@@ -13,7 +13,7 @@ import orjson
 
 from router.store.address import parse_address
 from router.store.backlog import Backlog
-from router.store.base import End, Start, StoreFull, StoreUnavailable
+from router.store.base import End, Start, StoreFull, StoreUnavailable, Unanswered
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
@@ -129,11 +129,13 @@ class ValkeyStore:
         )
         try:
             reply = await self._link.call(command)
-        except StoreUnavailable:
-            if not serve:
-                raise
-            self._backlog.begin(start, owner=self._tag)
-            return
+        except StoreUnavailable as problem:
+            if serve:
+                self._backlog.begin(start, owner=self._tag)
+                return
+            if isinstance(problem, Unanswered):
+                self._backlog.withdraw(start)
+            raise
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
         if start.hold is not None and isinstance(reply, list):
