@@ -85,7 +85,7 @@ async def test_reject_refuses_new_work_and_keeps_the_outcome_of_begun_work(own_s
         with pytest.raises(StoreUnavailable):
             await store.ping()
         assert await store.settle(end("r1"))
-        assert store.waiting_rows == 1
+        assert store.waiting_rows == 2, "the outcome, and that r2 is withdrawn if it came through"
         await asyncio.to_thread(own_server.start)
         await emptied(store)
         assert rows(own_server) == [("r1", "d"), ("r1", "o")]
@@ -152,9 +152,10 @@ async def test_a_server_that_stands_still_is_given_up(own_server: EmbeddedValkey
         with pytest.raises(StoreUnavailable):
             await store.begin(start("r1"))
         assert await store.settle(end("r0"))  # to the spool
-        assert store.waiting_rows == 1
+        assert store.waiting_rows == 2, "and that r1 is withdrawn"
         client.execute_command("CLIENT", "UNPAUSE")
         await emptied(store)
+        assert rows(own_server) == [("r0", "o")]
 
 
 @pytest.mark.asyncio
