@@ -46,8 +46,8 @@ class SpendCurve:
     """
 
     def __init__(self, size: int = 256) -> None:
-        self._told: deque[tuple[Predictions, TradeOff]] = deque(maxlen=size)
-        self._bills: deque[tuple[Predictions, TradeOff, float, float]] = deque(maxlen=size)
+        self._told: deque[tuple[Predictions, TradeOff, float]] = deque(maxlen=size)
+        self._bills: deque[tuple[Predictions, TradeOff, float]] = deque(maxlen=size)
         self._worth = np.full((size, 1), -np.inf)  # quality and seconds in quality; −inf: no such arm
         self._price = np.zeros((size, 1))  # λ · USD, in quality
         self._usd = np.zeros((size, 1))
@@ -59,20 +59,24 @@ class SpendCurve:
         self._take_in()
         return self._rows
 
-    def add(self, predictions: Predictions, trade_off: TradeOff) -> None:
-        """A request that was decided: what is predicted of its eligible arms, and its trade-off before pacing.
+    def add(self, predictions: Predictions, trade_off: TradeOff, *, multiplier: float = 1.0) -> None:
+        """A request that was decided: what is predicted of its eligible arms, and the trade-off it was decided by.
 
         Where nothing is known of quality it is taken to cost what its first arm does, at every multiplier; a request
-        without any prediction (its arm was named, or the policy failed) is passed over.
-        """
-        self._told.append((predictions, trade_off))
+        of which no cost is known is passed over.
 
-    def charged(self, predictions: Predictions, trade_off: TradeOff, *, multiplier: float, usd: float) -> None:
-        """What a request cost that was decided at this multiplier: later expectations are corrected by it.
-
-        So exploring, other arms than those drawn, and answers longer than predicted are all counted on.
+        Args:
+            multiplier: By which the trade-off's λ had been raised.
         """
-        self._bills.append((predictions, trade_off, multiplier, usd))
+        self._told.append((predictions, trade_off, multiplier))
+
+    def charged(self, predictions: Predictions, trade_off: TradeOff, usd: float) -> None:
+        """What a request cost that was decided by this trade-off: later expectations are corrected by it.
+
+        So exploring, other arms than those drawn, and answers longer than predicted are all counted on. One of which
+        no cost was known beforehand (its arm was named, or kept for a tool's result) costs that at any multiplier.
+        """
+        self._bills.append((predictions, trade_off, usd))
 
     def forget(self) -> None:
         """The next requests are unlike those before: other prices or arms."""
@@ -119,17 +123,20 @@ class SpendCurve:
 
     def _take_in(self) -> None:
         while self._told:
-            row = _row(*self._told.popleft())
-            if row is not None:
-                self._put(*row)
-        while self._bills:
-            predictions, trade_off, multiplier, usd = self._bills.popleft()
+            predictions, trade_off, multiplier = self._told.popleft()
             row = _row(predictions, trade_off)
             if row is not None:
-                worth, price, costs = row
-                expected = float(costs[(worth - multiplier * price).argmax()])
-                self._expected = self._expected * self._decay + expected
-                self._charged = self._charged * self._decay + usd
+                worth, price, usd = row
+                self._put(worth, price / multiplier, usd)
+        while self._bills:
+            predictions, trade_off, charged = self._bills.popleft()
+            row = _row(predictions, trade_off)
+            if row is None:
+                self._put(np.zeros(1), np.zeros(1), np.array([charged]))
+            else:
+                worth, price, usd = row
+                self._expected = self._expected * self._decay + float(usd[(worth - price).argmax()])
+                self._charged = self._charged * self._decay + charged
 
     def _put(self, worth: Reals, price: Reals, usd: Reals) -> None:
         width, n = self._usd.shape[1], len(usd)

@@ -16,15 +16,14 @@ from types import FrameType
 import uvicorn
 import uvloop
 
+from router import budget_watch
 from router.app import create_app
 from router.brief import Brief, read_local_news
-from router.config.budgets import all_windows
 from router.gateway import Gateway
 from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.online.follower import Follower
-from router.store.balances import balances
 from router.store.base import StoreUnavailable
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
@@ -195,10 +194,8 @@ async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
         for model in gateway.setup.standing_for:
             for endpoint in deployments.of(model):
                 metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
-        if owned := all_windows(gateway.setup.config):
-            with contextlib.suppress(StoreUnavailable):  # the series stay as they were
-                for balance in await balances(store, owned):
-                    metrics.balanced(balance)
+        with contextlib.suppress(StoreUnavailable):  # series and paces stay as they were
+            await budget_watch.look(gateway, store)
         await asyncio.sleep(PUBLISH_EVERY_S)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.pacing.streams import Stream
-from policies.pacing import Arrivals, Pacer
+from policies.pacing import Arrivals, Pacer, paced
 from policies.predictions import Predictions, Reals
 from policies.spend_curve import SpendCurve
 from policies.tradeoff import TradeOff
@@ -61,7 +61,7 @@ class Paced:
         self._curve = SpendCurve()
         self._pacer = Pacer(self._curve, Arrivals(stream.shape, before=stream.before), limit_usd=limit_usd)
         self._rng = np.random.default_rng(seed)
-        self._last: tuple[Predictions, float]
+        self._last: tuple[Predictions, TradeOff]
         self.multipliers = np.ones(len(stream))
 
     def values(self, number: int, *, spent_usd: float) -> Reals:
@@ -73,14 +73,13 @@ class Paced:
         multiplier = self._pacer.pace.multiplier(self._rng.random())
         self.multipliers[number] = multiplier
         quality, usd = stream.quality[number], stream.usd[number]
-        self._last = Predictions(quality, quality, usd, usd), multiplier
-        self._curve.add(self._last[0], self._trade_off)
+        self._last = Predictions(quality, quality, usd, usd), paced(self._trade_off, multiplier)
+        self._curve.add(*self._last, multiplier=multiplier)
         values: Reals = quality - self._trade_off.quality_per_usd * multiplier * usd
         return values
 
     def paid(self, action: int, usd: float) -> None:
-        predictions, multiplier = self._last
-        self._curve.charged(predictions, self._trade_off, multiplier=multiplier, usd=usd)
+        self._curve.charged(*self._last, usd)
 
 
 class ParetoPaced:

@@ -19,7 +19,7 @@ def windows_of(config: Config, name: str, tenant: Tenant) -> tuple[Window, ...]:
 
 
 def _windows(budgets: Iterable[Budget], *, account: str, owner: str) -> Iterable[Window]:
-    return (Window(account, each.per, round(each.usd * NANO), owner) for each in budgets)
+    return (Window(account, each.per, round(each.usd * NANO), owner, each.pace) for each in budgets)
 
 
 def all_windows(config: Config) -> list[tuple[str, Window]]:

@@ -167,10 +167,11 @@ class TradeOffConfig(Strict):
 
 
 class Budget(Strict):
-    """At most `usd` in each UTC hour, day or month, counted in the store."""
+    """At most `usd` in each UTC hour, day or month, counted in the store; `pace`: λ is raised so that it lasts."""
 
     per: Per
     usd: Annotated[float, Field(gt=0, le=MAX_USD)]
+    pace: bool = False
 
 
 class Organisation(Strict):

@@ -198,6 +198,10 @@ class ValkeyStore:
         assert isinstance(found, list)
         return [_value(value) for value in found]
 
+    async def ask(self, *command: str | int) -> object:
+        """The reply to a command that is no part of a request and may be carried out twice. Raises StoreUnavailable."""
+        return await self._link.call(pack(*command))
+
     async def now(self) -> float:
         """POSIX seconds by the store's clock."""
         told = await self._link.call(pack("TIME"))

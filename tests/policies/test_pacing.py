@@ -27,11 +27,11 @@ def served(arrivals: list[float], *, limit_usd: float, before: float = 0.0, usd:
         pace = pacer.look(spent_usd=spent, elapsed=at, requests=number)
         multiplier = pace.multiplier(rng.random())
         quality, costs = np.array([0.0, rng.random()]), np.array([usd / 100.0, usd])
-        told, trade_off = Predictions(quality, quality, costs, costs), TradeOff(1e-3 / usd)
-        curve.add(told, trade_off)
-        cost = costs[int((quality - 1e-3 / usd * multiplier * costs).argmax())]
+        told, trade_off = Predictions(quality, quality, costs, costs), paced(TradeOff(1e-3 / usd), multiplier)
+        curve.add(told, trade_off, multiplier=multiplier)
+        cost = float(costs[(quality - trade_off.quality_per_usd * costs).argmax()])
         spent += cost
-        curve.charged(told, trade_off, multiplier=multiplier, usd=cost)
+        curve.charged(told, trade_off, cost)
         multipliers.append(multiplier)
     return Played(spent, np.array(multipliers))
 

@@ -79,7 +79,7 @@ def test_expectations_are_corrected_by_what_was_charged() -> None:
     curve = SpendCurve()
     for _ in range(512):
         curve.add(predicted([0.5], [1.0]), FREE)
-        curve.charged(predicted([0.5], [1.0]), FREE, multiplier=1.0, usd=3.0)
+        curve.charged(predicted([0.5], [1.0]), FREE, 3.0)
         curve.usd(1.0)
     assert 2.7 < curve.usd(1.0) < 3.0  # the prior of one is still there
 
@@ -88,8 +88,8 @@ def test_one_odd_bill_moves_little() -> None:
     curve = SpendCurve()
     for _ in range(64):
         curve.add(predicted([0.5], [1.0]), FREE)
-        curve.charged(predicted([0.5], [1.0]), FREE, multiplier=1.0, usd=1.0)
-    curve.charged(predicted([0.5], [1.0]), FREE, multiplier=1.0, usd=20.0)
+        curve.charged(predicted([0.5], [1.0]), FREE, 1.0)
+    curve.charged(predicted([0.5], [1.0]), FREE, 20.0)
     assert curve.usd(1.0) < 1.4
 
 
@@ -97,7 +97,7 @@ def test_a_bill_is_held_against_the_multiplier_it_was_decided_at() -> None:
     curve, arms = SpendCurve(), predicted([0.0, 4.0], [1.0, 3.0])
     for _ in range(64):
         curve.add(arms, FREE)
-        curve.charged(arms, FREE, multiplier=100.0, usd=1.0)  # the cheap one, as expected
+        curve.charged(arms, TradeOff(100.0), 1.0)  # the cheap one, as expected
     assert curve.usd(1.0) == pytest.approx(3.0)
 
 
@@ -116,16 +116,25 @@ def test_seconds_count_as_the_trade_off_says() -> None:
     assert curve.usd(1.0) == pytest.approx(0.1)
 
 
+def test_a_row_is_the_same_whatever_the_pace_it_was_decided_at() -> None:
+    loose, tight = SpendCurve(), SpendCurve()
+    loose.add(predicted([0.0, 4.0], [0.0, 1.0]), FREE)
+    tight.add(predicted([0.0, 4.0], [0.0, 1.0]), TradeOff(50.0), multiplier=50.0)
+    for multiplier in (1.0, 3.9, 4.1, 100.0):
+        assert loose.usd(multiplier) == tight.usd(multiplier)
+
+
 def test_what_no_trade_off_decides_costs_the_same_at_every_multiplier() -> None:
     curve = SpendCurve()
     curve.add(predicted([np.nan, np.nan], [0.5, 0.1]), FREE)
     assert curve.usd(1.0) == curve.usd(MOST) == 0.5
+    curve.charged(predicted([np.nan], [np.nan]), FREE, 1.5)
+    assert curve.usd(1.0) == curve.usd(MOST) == 1.0
 
 
 def test_a_request_without_any_prediction_is_passed_over() -> None:
     curve = SpendCurve()
     curve.add(predicted([np.nan], [np.nan]), FREE)
-    curve.charged(predicted([np.nan], [np.nan]), FREE, multiplier=1.0, usd=9.0)
     assert np.isnan(curve.usd(1.0))
     assert curve.pace(0.1) == UNPACED
 
