@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from router import budget_watch
+from router.alerts import Alerts
 from router.app import create_app
 from router.brief import Brief, read_local_news
 from router.gateway import Gateway
@@ -113,13 +114,15 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
 
         _settle_garbage_collector()
         _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
-        beside = [asyncio.create_task(_publish(gateway, store)), asyncio.create_task(follower.follow(gateway))]
+        alerts = Alerts(session)
+        beside = [asyncio.create_task(_publish(gateway, store, alerts)), asyncio.create_task(follower.follow(gateway))]
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
         finally:
             await server.last_words()
             for task in beside:
                 task.cancel()
+            await alerts.aclose()
             await gateway.setup.deployments.aclose()
             gateway.encoder.close()
             await store.aclose()
@@ -181,7 +184,7 @@ def _listen_to_supervisor(
     threading.Thread(target=listen, name="supervisor-pipe", daemon=True).start()
 
 
-async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
+async def _publish(gateway: Gateway, store: ValkeyStore, alerts: Alerts) -> None:
     """Copy what other parts count into the series."""
     metrics, hits, misses = gateway.metrics, 0, 0
     while True:
@@ -195,7 +198,7 @@ async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
             for endpoint in deployments.of(model):
                 metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
         with contextlib.suppress(StoreUnavailable):  # series and paces stay as they were
-            await budget_watch.look(gateway, store)
+            await budget_watch.look(gateway, store, alerts)
         await asyncio.sleep(PUBLISH_EVERY_S)
 
 

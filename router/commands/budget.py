@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from router.commands.budget_forecast import forecast
+
 command = typer.Typer(help="Read the tenants' budgets.", no_args_is_help=True, add_completion=False)
 
 NANO = 1_000_000_000
@@ -16,6 +18,9 @@ NANO = 1_000_000_000
 @command.callback()
 def budget() -> None:
     """Read the tenants' budgets."""
+
+
+command.command()(forecast)
 
 
 @command.command()

@@ -40,6 +40,8 @@ def is_local(model: ModelConfig) -> bool:
 
 def budget_problems(config: Config) -> Iterator[Problem]:
     """Windows named twice, owners nobody belongs to, and budgets under which no request could ever be answered."""
+    if config.alerts.webhook is not None and not all_windows(config):
+        yield Problem(("alerts", "webhook"), "has no effect without budgets; add budgets or remove this key")
     owners = sorted({tenant.organisation for tenant in config.tenants.values()})
     for name, organisation in config.organisations.items():
         yield from _repeated(("organisations", name, "budgets"), organisation.budgets)

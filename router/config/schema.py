@@ -174,6 +174,13 @@ class Budget(Strict):
     pace: bool = False
 
 
+class AlertsConfig(Strict):
+    """A POST to `webhook` when a budget's window reaches a level, in percent of its limit; once for each window."""
+
+    levels: list[Annotated[int, Field(ge=1, le=100)]] = [50, 80, 100]
+    webhook: Annotated[str | None, Field(repr=False, pattern="^https?://")] = None
+
+
 class Organisation(Strict):
     """What all tenants of one owner share."""
 
@@ -210,6 +217,7 @@ class Config(Strict):
     trade_offs: dict[str, TradeOffConfig] = {}
     tenants: dict[str, Tenant] = {}
     organisations: dict[str, Organisation] = {}
+    alerts: AlertsConfig = AlertsConfig()
     feedback: dict[str, tuple[float, float]] = {
         "accept": (0, 1),
         "score": (0, 1),

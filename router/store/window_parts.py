@@ -57,12 +57,12 @@ async def usual_traffic(store: "ValkeyStore", organisation: str, window: Window,
     return shape, parts[0] / len(known)
 
 
-def read_spending(client: "redis.Redis", organisation: str, balance: Balance) -> list[int | None]:
-    """What was spent by the end of each part of the window, nano-USD; None where no worker was there to note it.
+def read_spending(client: "redis.Redis", organisation: str, window: Window, at: float) -> list[int | None]:
+    """What was spent by the end of each part of the window of this moment, nano-USD; None: no worker noted it.
 
     Raises redis.RedisError.
     """
-    found: Any = client.hmget(window_key(organisation, balance.window, balance.at), list(_SPENT))
+    found: Any = client.hmget(window_key(organisation, window, at), list(_SPENT))
     return [None if value is None else int(value) for value in found]
 
 

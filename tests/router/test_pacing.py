@@ -16,6 +16,7 @@ from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
 from policies.zoo.choose import most_useful
 from router import budget_watch
+from router.alerts import Alerts
 from router.config.budgets import all_windows
 from router.pacing import Pacing
 from router.store.balances import Balance, balances, window_key
@@ -75,7 +76,7 @@ def valkey(world: World) -> ValkeyStore:
 
 
 async def look(world: World) -> None:
-    await budget_watch.look(world.gateway, valkey(world))
+    await budget_watch.look(world.gateway, valkey(world), Alerts(world._session))
 
 
 async def standing(world: World) -> Balance:
