@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from policies.pacing import paced
 from policies.tradeoff import TradeOff
 from router.eligible import Needs
 from router.end_user import end_user_of
@@ -24,9 +25,10 @@ class Ask:
     Attributes:
         before: Where the conversation stands; for tool results where the answer stands that issued the calls.
         trade_off: In force for this request: the hint's, else the virtual model's, else the tenant's, with the tightest
-            cap and floor of tenant, choice and request.
+            cap and floor of tenant, choice and request, and its λ raised by the pace.
         explore: Exploration floor in force.
         end_user: As it may be logged, None for nobody named.
+        multiplier: By which the pace of the tenant's budgets raised λ; 1 where none is paced.
     """
 
     setup: Setup
@@ -38,6 +40,7 @@ class Ask:
     trade_off: TradeOff
     explore: float
     end_user: str | None = None
+    multiplier: float = 1.0
 
     @property
     def continues(self) -> bool:
@@ -46,9 +49,19 @@ class Ask:
 
 
 async def understand(
-    setup: Setup, chat: ChatRequest, caller: Caller, headers: Headers, *, sessions: Sessions, secret: bytes
+    setup: Setup,
+    chat: ChatRequest,
+    caller: Caller,
+    headers: Headers,
+    *,
+    sessions: Sessions,
+    secret: bytes,
+    multiplier: float = 1.0,
 ) -> Ask:
     """Resolve model name, hints, session and trade-off.
+
+    Args:
+        multiplier: Of the λ that tenant and request come to: the pace of the tenant's budgets.
 
     Raises:
         NotFound: The model name means nothing here.
@@ -63,9 +76,10 @@ async def understand(
         target=target,
         session=session,
         before=await _before(sessions, caller, chat, headers, session=session),
-        trade_off=_trade_off(setup, chat, caller, target),
+        trade_off=paced(_trade_off(setup, chat, caller, target), multiplier),
         explore=min(caller.config.explore, 1.0 if chat.hints.explore is None else chat.hints.explore),
         end_user=end_user_of(caller, chat, secret),
+        multiplier=multiplier,
     )
 
 

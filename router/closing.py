@@ -32,6 +32,7 @@ async def settle(
     finally:
         gateway.metrics.store_settle.observe(perf_counter() - started)
         gateway.metrics.ended(exchange, status if written or status != "ok" else "error")
+        gateway.pacing.ended(exchange)
     if written and status == "ok":
         standing = Standing(exchange.served.name, exchange.decision_id, exchange.chat.turn)
         gateway.sessions.remember(

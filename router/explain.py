@@ -35,7 +35,10 @@ async def explained(gateway: Gateway, chat: ChatRequest, caller: Caller, headers
         ApiError: As the request itself would.
     """
     started = perf_counter()
-    ask = await understand(gateway.setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret)
+    pace = gateway.pacing.multiplier(caller, gateway.rng)
+    ask = await understand(
+        gateway.setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret, multiplier=pace
+    )
     sight = await perceive(ask, encoder=gateway.encoder, metrics=gateway.metrics)
     ruling = rule(ask, sight, rng=gateway.rng)
     return explanation(ask, sight, ruling) | {"elapsed_ms": round((perf_counter() - started) * 1e3, 3)}
@@ -77,6 +80,7 @@ def explanation(ask: Ask, sight: Sight, ruling: Ruling) -> dict[str, Any]:
             "quality_floor": trade_off.quality_floor,
             "max_usd": _number(trade_off.max_usd),
         },
+        "pace": ask.multiplier,
         "explore": ask.explore,
         "prompt_tokens": sight.context.prompt_tokens,
         "turn": sight.context.turn,

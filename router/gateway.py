@@ -1,12 +1,13 @@
 """Everything a worker serves with, wired once; only `setup` is ever replaced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
 from router.client import Admission
 from router.encoding import EmbeddingService
 from router.metrics import Metrics
+from router.pacing import Pacing
 from router.sessions import Sessions
 from router.setup import Setup
 from router.store.base import Store
@@ -20,6 +21,7 @@ class Gateway:
         setup: The configuration in force; swapped whole on SIGHUP.
         secret: Keys the HMACs of API keys and sessions.
         rng: The only source of draws.
+        pacing: How fast this worker's tenants may spend.
     """
 
     setup: Setup
@@ -30,3 +32,4 @@ class Gateway:
     metrics: Metrics
     rng: Generator
     secret: bytes
+    pacing: Pacing = field(default_factory=Pacing)

@@ -12,6 +12,7 @@ from policies.prices import NANO
 if TYPE_CHECKING:
     from router.exchange import Exchange
     from router.store.balances import Balance
+    from router.store.ledger import Window
 
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -79,13 +80,14 @@ class Metrics:
 
         def window(name: str, text: str) -> Gauge:
             return Gauge(
-                f"gearshift_budget_{name}_usd", text, ["owner", "per"], registry=registry,
+                f"gearshift_budget_{name}", text, ["owner", "per"], registry=registry,
                 multiprocess_mode="livemostrecent",
             )  # fmt: skip
 
-        self.budget_spent = window("spent", "USD spent in the budget's current window")
-        self.budget_reserved = window("reserved", "USD reserved in it by requests under way")
-        self.budget_limit = window("limit", "USD that may be spent in it")
+        self.budget_spent = window("spent_usd", "USD spent in the budget's current window")
+        self.budget_reserved = window("reserved_usd", "USD reserved in it by requests under way")
+        self.budget_limit = window("limit_usd", "USD that may be spent in it")
+        self.budget_pace = window("pace", "Multiplier of λ at which a paced budget lasts its window, at least 1")
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
@@ -110,6 +112,10 @@ class Metrics:
         amounts = balance.spent, balance.reserved, balance.window.limit
         for gauge, nano in zip((self.budget_spent, self.budget_reserved, self.budget_limit), amounts, strict=True):
             gauge.labels(*labels).set(nano / NANO)
+
+    def paced(self, window: "Window", multiplier: float) -> None:
+        """Show a budget's pace."""
+        self.budget_pace.labels(window.owner, window.per).set(multiplier)
 
     def ended(self, exchange: "Exchange", status: str) -> None:
         """Count how a request ended, with its tokens and money."""

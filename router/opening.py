@@ -65,3 +65,4 @@ async def begin(gateway: Gateway, exchange: Exchange) -> None:
         gateway.metrics.store_begin.observe(now - started)
     exchange.overhead_s = now - exchange.started
     gateway.metrics.decided(exchange)
+    gateway.pacing.decided(exchange)

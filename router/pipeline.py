@@ -26,7 +26,10 @@ async def serve_chat(gateway: Gateway, headers: Headers, receive: Receive, send:
     caller = setup.tenants.authenticate(headers)
     with gateway.admission.enter(caller, limit=limits.inflight):
         chat = parse_chat(await read_body(receive, headers, limits), limits)
-        ask = await understand(setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret)
+        pace = gateway.pacing.multiplier(caller, gateway.rng)
+        ask = await understand(
+            setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret, multiplier=pace
+        )
         sight = await perceive(ask, encoder=gateway.encoder, metrics=gateway.metrics)
         ruling = rule(ask, sight, rng=gateway.rng)
         observed = observe(ask, sight, rng=gateway.rng)

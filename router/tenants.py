@@ -22,6 +22,7 @@ class Caller:
 
     Attributes:
         windows: Budgets that every request of it must fit, its own and its organisation's; empty: it has none.
+        paced: Those of them that set the pace of its spending.
     """
 
     tenant: str
@@ -29,11 +30,14 @@ class Caller:
     key_id: str
     config: Tenant
     windows: tuple[Window, ...] = ()
+    paced: tuple[Window, ...] = ()
 
 
 def caller_of(config: Config, name: str, tenant: Tenant, *, key_id: str) -> Caller:
     """The tenant as a caller, with the budgets that bind it."""
-    return Caller(name, tenant.organisation, key_id, tenant, windows_of(config, name, tenant))
+    windows = windows_of(config, name, tenant)
+    paced = tuple(window for window in windows if window.paced)
+    return Caller(name, tenant.organisation, key_id, tenant, windows, paced)
 
 
 def key_hmac(secret: bytes, key: str) -> str:

@@ -16,16 +16,16 @@ from types import FrameType
 import uvicorn
 import uvloop
 
+from router import budget_watch
+from router.alerts import Alerts
 from router.app import create_app
 from router.brief import Brief, read_local_news
-from router.config.budgets import all_windows
 from router.directory.follower import DirectoryFollower
 from router.gateway import Gateway
 from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.online.follower import Follower
-from router.store.balances import balances
 from router.store.base import StoreUnavailable
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
@@ -116,7 +116,8 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
 
         _settle_garbage_collector()
         _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
-        forever = (_publish(gateway, store), follower.follow(gateway), directory.follow(gateway))
+        alerts = Alerts(session)
+        forever = (_publish(gateway, store, alerts), follower.follow(gateway), directory.follow(gateway))
         beside = [asyncio.create_task(each) for each in forever]
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
@@ -124,6 +125,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
             await server.last_words()
             for task in beside:
                 task.cancel()
+            await alerts.aclose()
             await gateway.setup.deployments.aclose()
             gateway.encoder.close()
             await store.aclose()
@@ -185,7 +187,7 @@ def _listen_to_supervisor(
     threading.Thread(target=listen, name="supervisor-pipe", daemon=True).start()
 
 
-async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
+async def _publish(gateway: Gateway, store: ValkeyStore, alerts: Alerts) -> None:
     """Copy what other parts count into the series."""
     metrics, hits, misses = gateway.metrics, 0, 0
     while True:
@@ -198,10 +200,8 @@ async def _publish(gateway: Gateway, store: ValkeyStore) -> None:
         for model in gateway.setup.standing_for:
             for endpoint in deployments.of(model):
                 metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
-        if owned := all_windows(gateway.setup.config):
-            with contextlib.suppress(StoreUnavailable):  # the series stay as they were
-                for balance in await balances(store, owned):
-                    metrics.balanced(balance)
+        with contextlib.suppress(StoreUnavailable):  # series and paces stay as they were
+            await budget_watch.look(gateway, store, alerts)
         await asyncio.sleep(PUBLISH_EVERY_S)
 
 

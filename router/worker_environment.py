@@ -57,5 +57,7 @@ def _secrets(config: Config) -> Iterator[str]:
             yield from item.headers.values()
             if item.api_key is not None:
                 yield item.api_key
+    if config.alerts.webhook is not None:
+        yield config.alerts.webhook
     userinfo = config.store.url.partition("://")[2].rpartition("@")[0]
     yield unquote(userinfo)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.commands.budget_forecast import forecast
 from router.commands.budget_set import set_budget
 from router.commands.statement import statement
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 command = typer.Typer(help="Read and set the tenants' budgets.", no_args_is_help=True, add_completion=False)
 command.command("set")(set_budget)
 command.command()(statement)
+command.command()(forecast)
 
 NANO = 1_000_000_000
 

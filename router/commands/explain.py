@@ -100,6 +100,8 @@ def show(ruling: dict[str, Any]) -> None:
     console.print(f"{ruling['reason'] or 'no reason given'}", *(f"[yellow]{word}[/]" for word in state))
     worth = trade_off.get("quality_per_usd")
     correct = f"{1 / worth:g} USD per correct answer · " if worth else ""
+    if ruling.get("pace", 1.0) > 1.0:
+        correct += f"λ × {ruling['pace']:.3g} to make the budget last · "
     took = f" · {ruling['elapsed_ms']:g} ms" if ruling.get("elapsed_ms") is not None else ""
     encoder = f" · {ruling['encoder_id']}" if ruling.get("encoder_id") else ""
     console.print(f"[dim]{correct}explore {ruling['explore']:g} · {ruling['policy']}{encoder}{took}[/]")

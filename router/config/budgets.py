@@ -19,7 +19,7 @@ def windows_of(config: Config, name: str, tenant: Tenant) -> tuple[Window, ...]:
 
 
 def _windows(budgets: Iterable[Budget], *, account: str, owner: str) -> Iterable[Window]:
-    return (Window(account, each.per, round(each.usd * NANO), owner) for each in budgets)
+    return (Window(account, each.per, round(each.usd * NANO), owner, each.pace) for each in budgets)
 
 
 def all_windows(config: Config) -> list[tuple[str, Window]]:
@@ -43,6 +43,8 @@ def budget_problems(config: Config) -> Iterator[Problem]:
     for place, owner in _names(config):
         if not owner.isprintable():
             yield Problem(place, "a name holds printable characters alone: budgets and leases are lines in the store")
+    if config.alerts.webhook is not None and not all_windows(config):
+        yield Problem(("alerts", "webhook"), "has no effect without budgets; add budgets or remove this key")
     owners = sorted({tenant.organisation for tenant in config.tenants.values()})
     for name, organisation in config.organisations.items():
         yield from _repeated(("organisations", name, "budgets"), organisation.budgets)

@@ -145,6 +145,7 @@ def config_hash(config: Config) -> str:
     tree = config.model_dump(mode="json")
     tree["server"], tree["admin"] = tree["server"]["limits"], None  # where it listens changes nothing
     tree["store"]["dir"] = None
+    del tree["alerts"]  # whom a budget's state is told to changes no answer
     for model in tree["models"].values():
         for deployment in model["deployments"]:
             deployment["api_key"] = None

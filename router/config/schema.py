@@ -176,10 +176,18 @@ class TradeOffConfig(Strict):
 
 
 class Budget(Strict):
-    """At most `usd` in each UTC hour, day or month, counted in the store."""
+    """At most `usd` in each UTC hour, day or month, counted in the store; `pace`: λ is raised so that it lasts."""
 
     per: Per
     usd: Annotated[float, Field(gt=0, le=MAX_USD)]
+    pace: bool = False
+
+
+class AlertsConfig(Strict):
+    """A POST to `webhook` when a budget's window reaches a level, in percent of its limit; once for each window."""
+
+    levels: list[Annotated[int, Field(ge=1, le=100)]] = [50, 80, 100]
+    webhook: Annotated[str | None, Field(repr=False, pattern="^https?://")] = None
 
 
 class Organisation(Strict):
@@ -219,6 +227,7 @@ class Config(Strict):
     trade_offs: dict[str, TradeOffConfig] = {}
     tenants: dict[str, Tenant] = {}
     organisations: dict[str, Organisation] = {}
+    alerts: AlertsConfig = AlertsConfig()
     feedback: dict[str, tuple[float, float]] = {
         "accept": (0, 1),
         "score": (0, 1),

@@ -11,7 +11,7 @@ from router.config.problems import Path, Problem
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FREE_TEXT = ("system", "because")  # prompts and sentences: `${x}` in them is text and stays as written
-SECRET_PLACES = "api_key, tenants.<name>.keys, admin.key, headers and store.url"
+SECRET_PLACES = "api_key, tenants.<name>.keys, admin.key, headers, alerts.webhook and store.url"
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Resolved:
 
 def is_secret(path: Path) -> bool:
     """Whether the value at this place is a secret (the only places where ``${NAME}`` is read)."""
-    if path in (("store", "url"), ("admin", "key")):
+    if path in (("store", "url"), ("admin", "key"), ("alerts", "webhook")):
         return True
     if path[:1] == ("tenants",):
         return len(path) == 4 and path[2] == "keys"
@@ -101,6 +101,9 @@ def _note_inline(text: str, *, path: Path, out: Resolved) -> None:
             return
         out.values.update((text, userinfo, userinfo.partition(":")[2]))
     elif text.startswith("hmac:"):
+        return
+    elif path == ("alerts", "webhook"):
+        out.values.add(text)  # kept out of messages; but a hook on one's own network is no secret
         return
     else:
         out.values.add(text)

@@ -25,7 +25,7 @@ class Fields(Protocol):
 
     async def fields(self, key: str, *names: str) -> list[bytes | None]: ...
 
-    async def put_field(self, key: str, name: str, value: str) -> None: ...
+    async def ask(self, *command: str | int) -> object: ...
 
     async def now(self) -> float: ...
 
@@ -89,7 +89,7 @@ class DirectoryFollower:
         mine = secret_id(self._secret)
         (noted,) = await self._store.fields(DIRECTORY_KEY, SECRET_FIELD)
         if is_empty:
-            await self._store.put_field(DIRECTORY_KEY, SECRET_FIELD, mine)
+            await self._store.ask("HSET", DIRECTORY_KEY, SECRET_FIELD, mine)
         elif noted != mine.encode():
             log.error(
                 "the store's keys were made under another key secret, and none works here; set %s alike", VARIABLE

@@ -1,4 +1,4 @@
-"""Budgets as they stand: the current window of each, read by workers for the series and by `gearshift budget`."""
+"""Budgets as they stand: the current window of each, read by workers for pace and series and by `gearshift budget`."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.store.keys import scope_of
-from router.store.ledger import Window, ends_at, label_of, sums_of
+from router.store.ledger import KEPT_S, Window, begins_at, ends_at, label_of, sums_of
 
 if TYPE_CHECKING:
     import redis
@@ -14,29 +14,54 @@ if TYPE_CHECKING:
     from router.store.valkey import ValkeyStore
 
 Owned = tuple[str, Window]  # organisation, among whose keys the budget's windows are, and the budget
+NOTED = ("requests", "pace")  # beside a window's sums, by workers
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """A window as it stands: what is spent and reserved in it, its name, and when it ends in POSIX seconds."""
+    """A window as it stands: what is spent and reserved in it, its name, and its times in POSIX seconds.
+
+    Attributes:
+        at: By the store's clock, when it stood so.
+        requests: Begun in it, as far as workers have counted them out; only of paced windows.
+        pace: The last multiplier of λ that a worker found; None: it is not paced, or nothing was found yet.
+        exists: Something was asked of it already.
+    """
 
     window: Window
     label: str
+    begins_at: int
     ends_at: int
+    at: float
     spent: int
     reserved: int
+    requests: int = 0
+    pace: float | None = None
+    exists: bool = True
 
     @property
     def left(self) -> int:
         """Neither spent nor reserved, in nano-USD; below 0 where more was charged than there was."""
         return self.window.limit - self.spent - self.reserved
 
+    @property
+    def elapsed(self) -> float:
+        """Share of its time that is over, 0..1."""
+        return min(max((self.at - self.begins_at) / (self.ends_at - self.begins_at), 0.0), 1.0)
+
 
 async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
-    found = await asyncio.gather(*(store.fields(_key(name, each), *_fields(each, at)) for name, each in owned))
+    found = await asyncio.gather(*(_read(store, name, each, at) for name, each in owned))
     return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+
+
+async def _read(store: "ValkeyStore", organisation: str, window: Window, at: float) -> list[bytes | None]:
+    key, fields = _sums(organisation, window, at)
+    sums = store.fields(key, *fields)
+    noted = store.fields(notes_key(organisation, window, at), *NOTED)
+    return [value for values in await asyncio.gather(sums, noted) for value in values]
 
 
 def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | None = None) -> list[Balance]:
@@ -44,19 +69,41 @@ def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | 
     if at is None:
         seconds, micros = client.time()
         at = seconds + micros / 1e6
-    found: Any = [client.hmget(_key(name, each), _fields(each, at)) for name, each in owned]
-    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+    found = []
+    for organisation, window in owned:
+        key, fields = _sums(organisation, window, at)
+        sums: Any = client.hmget(key, fields)
+        noted: Any = client.hmget(notes_key(organisation, window, at), NOTED)
+        found.append(_balance(window, at, [*sums, *noted]))
+    return found
 
 
-def _key(organisation: str, window: Window) -> str:
-    return scope_of(organisation).account(window.account)
+def notes_key(organisation: str, window: Window, at: float) -> str:
+    """The hash of what workers note beside the sums of the window that holds this moment."""
+    return scope_of(organisation).notes(window.account, window.per, label_of(window.per, at))
 
 
-def _fields(window: Window, at: float) -> tuple[str, str]:
-    return sums_of(window.per, label_of(window.per, at))
+def kept_s(window: Window, at: float) -> int:
+    """Seconds for which what is noted of the window of this moment is kept from then on."""
+    return int(ends_at(window.per, at) - at) + KEPT_S
+
+
+def _sums(organisation: str, window: Window, at: float) -> tuple[str, tuple[str, str]]:
+    return scope_of(organisation).account(window.account), sums_of(window.per, label_of(window.per, at))
 
 
 def _balance(window: Window, at: float, sums: Sequence[bytes | None]) -> Balance:
-    """`sums` are None where nothing was asked of the window yet."""
-    spent, reserved = (int(value or 0) for value in sums)
-    return Balance(window, label_of(window.per, at), ends_at(window.per, at), spent, reserved)
+    """`sums` and `NOTED`, None where nothing was asked of the window yet."""
+    spent, reserved, requests = (int(value or 0) for value in sums[:3])
+    return Balance(
+        window=window,
+        label=label_of(window.per, at),
+        begins_at=begins_at(window.per, at),
+        ends_at=ends_at(window.per, at),
+        at=at,
+        spent=spent,
+        reserved=reserved,
+        requests=requests,
+        pace=None if sums[3] is None else float(sums[3]),
+        exists=sums[1] is not None,
+    )

@@ -97,7 +97,10 @@ def _erase_keys(
     for keys in _scan(client, f"{scope.base}fb:{scope.scope}{len(tenant)}:{tenant}:"):
         n_keys += _delete(client, keys)
     if budgets:
-        n_keys += _delete(client, [scope.account(tenant_account(tenant)).encode()])
+        account = tenant_account(tenant)
+        n_keys += _delete(client, [scope.account(account).encode()])
+        for keys in _scan(client, f"{scope.base}win:{scope.scope}{account}:"):
+            n_keys += _delete(client, keys)
     step("sessions")
     return n_keys + _delete(client, list(requests))
 

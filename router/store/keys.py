@@ -64,6 +64,10 @@ class Scope:
         """The sums of an account's windows; `account` as in `router.store.ledger.Window`."""
         return f"{self.base}bud:{self.scope}{account}"
 
+    def notes(self, account: str, per: str, label: str) -> str:
+        """What workers note beside the sums of one of its windows: traffic, pace, who was told."""
+        return f"{self.base}win:{self.scope}{account}:{per}:{label}"
+
     def session(self, session: str) -> str:
         return f"{self.base}ses:{self.scope}{session}"
 

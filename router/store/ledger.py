@@ -28,12 +28,17 @@ ORGANISATION_ACCOUNT = "o"  # the organisation itself is in the scope of every k
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One budget: at most `limit` nano-USD in each UTC hour, day or month; `owner` is for people."""
+    """One budget: at most `limit` nano-USD in each UTC hour, day or month; `owner` is for people.
+
+    Attributes:
+        paced: Its tenants' λ is raised so that it lasts its window.
+    """
 
     account: str
     per: Per
     limit: int
     owner: str
+    paced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,15 @@ def ends_at(per: Per, at: float) -> int:
         return int(next_month.timestamp())
     step = 3600 if per == "hour" else 86_400
     return (int(at) // step + 1) * step
+
+
+def begins_at(per: Per, at: float) -> int:
+    """POSIX seconds at which the window that holds this moment began."""
+    if per == "month":
+        now = datetime.fromtimestamp(at, UTC)
+        return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
+    step = 3600 if per == "hour" else 86_400
+    return int(at) // step * step
 
 
 def held(hold: Hold, *, at: int | None) -> list[str]:

@@ -200,9 +200,9 @@ class ValkeyStore:
         assert isinstance(found, list)
         return [_value(value) for value in found]
 
-    async def put_field(self, key: str, name: str, value: str) -> None:
-        """Set a hash's field."""
-        await self._link.call(pack("HSET", key, name, value))
+    async def ask(self, *command: str | int) -> object:
+        """The reply to a command that is no part of a request and may be carried out twice. Raises StoreUnavailable."""
+        return await self._link.call(pack(*command))
 
     async def now(self) -> float:
         """POSIX seconds by the store's clock."""
