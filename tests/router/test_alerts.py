@@ -18,8 +18,10 @@ from router.config.budgets import all_windows
 from router.config.load import config_hash
 from router.config.problems import ConfigError
 from router.config.schema import AlertsConfig
-from router.store.balances import Balance, Owned, balances, window_key
+from router.store.balances import Balance, Owned, balances, notes_key
 from router.store.base import StoreUnavailable
+from router.store.keys import scope_of
+from router.store.ledger import label_of, sums_of
 from router.store.valkey import StoreOptions, ValkeyStore
 
 pytestmark = pytest.mark.asyncio
@@ -71,8 +73,10 @@ async def store(valkey_url: str, tmp_path: Path) -> AsyncIterator[ValkeyStore]:
 
 async def spent(store: ValkeyStore, usd: float) -> tuple[list[Owned], list[Balance]]:
     owned = all_windows(config_of(tree(**BUDGET)))
-    key = window_key(*owned[0], await store.now())
-    await store.ask("HSET", key, "spent", round(usd * 1e9), "reserved", 0)
+    organisation, window = owned[0]
+    spent_field, reserved_field = sums_of(window.per, label_of(window.per, await store.now()))
+    key = scope_of(organisation).account(window.account)
+    await store.ask("HSET", key, spent_field, round(usd * 1e9), reserved_field, 0)
     return owned, await balances(store, owned)
 
 
@@ -123,7 +127,7 @@ async def test_one_that_stays_away_is_told_later_and_its_url_in_no_log(
     await other.look(store, AlertsConfig(webhook=hook.url), owned, standing)
     await other.wait()
     assert hook.told == []  # the lease still runs
-    lease = window_key(*owned[0], standing[0].at) + ":alert:50"
+    lease = notes_key(*owned[0], standing[0].at) + ":alert:50"
     assert await store.ask("DEL", lease) == 1  # a minute later
     await other.look(store, AlertsConfig(webhook=hook.url), owned, standing)
     await other.wait()

@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 from router.commands.budget import command
 from router.config.budgets import windows_of
 from router.config.load import load_config
-from router.store.balances import balances, window_key
+from router.store.balances import balances, notes_key
 from router.store.embedded import EmbeddedValkey
+from router.store.keys import scope_of
+from router.store.ledger import sums_of
 from router.store.valkey import StoreOptions, ValkeyStore
 from router.store.window_parts import note, part_of
 
@@ -42,11 +44,13 @@ async def spend(url: str, config: Path, spool: Path) -> None:
     await store.start()
     for organisation, window in owned:
         (balance,) = await balances(store, [(organisation, window)])
-        await store.ask("HSET", window_key(organisation, window, balance.at), "spent", 2_000_000_000, "reserved", 0)
+        spent_field, reserved_field = sums_of(window.per, balance.label)
+        key = scope_of(organisation).account(window.account)
+        await store.ask("HSET", key, spent_field, 2_000_000_000, reserved_field, 0)
         (balance,) = await balances(store, [(organisation, window)])
         await note(store, organisation, balance, requests=4, pace=None)
         with redis.Redis.from_url(url) as server:
-            key = window_key(organisation, window, balance.at)
+            key = notes_key(organisation, window, balance.at)
             assert server.hget(key, f"spent:{part_of(balance)}") == b"2000000000"
             assert server.hget(key, "requests") == b"4"
     await store.aclose()

@@ -19,9 +19,10 @@ from router import budget_watch
 from router.alerts import Alerts
 from router.config.budgets import all_windows
 from router.pacing import Pacing
-from router.store.balances import Balance, balances, window_key
+from router.store.balances import Balance, balances, notes_key
 from router.store.base import StoreUnavailable
-from router.store.ledger import ORGANISATION_ACCOUNT, Window, begins_at, ends_at, label_of, tenant_account
+from router.store.keys import scope_of
+from router.store.ledger import ORGANISATION_ACCOUNT, Window, begins_at, ends_at, label_of, sums_of, tenant_account
 from router.store.valkey import ValkeyStore
 from router.store.window_parts import N_PARTS, usual_traffic
 
@@ -67,7 +68,8 @@ async def spent(world: World) -> None:
     found = await standing(world)
     for organisation, window in all_windows(world.config):
         if window.limit < 1_000_000_000:
-            await valkey(world).ask("HSET", window_key(organisation, window, found.at), "spent", window.limit)
+            field, _ = sums_of(window.per, label_of(window.per, found.at))
+            await valkey(world).ask("HSET", scope_of(organisation).account(window.account), field, window.limit)
     await look(world)
 
 
@@ -151,7 +153,7 @@ async def test_requests_are_counted_once_by_part_of_the_window(valkey_url: str, 
         found = await standing(world)
         ((organisation, window),) = all_windows(world.config)
         with redis.Redis.from_url(valkey_url) as server:
-            key = window_key(organisation, window, found.at)
+            key = notes_key(organisation, window, found.at)
             parts = {name: value for name, value in server.hgetall(key).items() if name.startswith(b"requests:")}
             expires_s = server.ttl(key)
     assert found.requests == 4
@@ -230,7 +232,7 @@ async def test_usual_traffic_is_that_of_earlier_windows() -> None:
     store = cast(ValkeyStore, hashes)
     assert await usual_traffic(store, "o", DAY, NOON) == ([1] * N_PARTS, 0.0)
     for days, requests in ((1, 30), (3, 10)):
-        key = window_key("o", DAY, NOON - days * 86_400)
+        key = notes_key("o", DAY, NOON - days * 86_400)
         hashes.kept[key] = {"requests": requests, "requests:9": requests}
     shape, before = await usual_traffic(store, "o", DAY, NOON)
     assert before == 20.0
@@ -240,7 +242,7 @@ async def test_usual_traffic_is_that_of_earlier_windows() -> None:
 @pytest.mark.asyncio
 async def test_months_tell_how_much_but_not_when() -> None:
     hashes, month = Hashes(), replace(DAY, per="month")
-    hashes.kept[window_key("o", month, NOON - 31 * 86_400)] = {"requests": 500, "requests:3": 500}
+    hashes.kept[notes_key("o", month, NOON - 31 * 86_400)] = {"requests": 500, "requests:3": 500}
     assert await usual_traffic(cast(ValkeyStore, hashes), "o", month, NOON) == ([1] * N_PARTS, 500.0)
 
 
