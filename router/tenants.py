@@ -94,7 +94,9 @@ class Tenants:
             for key in tenant.keys:
                 digest = digest_of(secret, key)
                 self._add(_Known(digest, caller_of(config, name, tenant, key_id=digest[:KEY_ID_CHARS]), name))
-        open_to_all = not self._known and not config.server.require_key and not (kept and kept.tenants)
+        # `serve` puts answering first, also before the store could say that it keeps tenants.
+        none_kept = not kept.tenants if kept is not None else config.store.when_down == "serve"
+        open_to_all = not self._known and not config.server.require_key and none_kept
         name, tenant = next(((n, t) for n, t in tenants.items() if not t.keys), next(iter(tenants.items())))
         self._keyless = caller_of(config, name, tenant, key_id=KEYLESS) if open_to_all else None
         self.usable, self.problems = usable_tenants(config, kept or NOTHING_KEPT)
@@ -119,10 +121,10 @@ class Tenants:
             StoreDown: An unknown one, while the store could not be asked for the keys that it keeps.
             TenantUnusable: A key of a tenant whose settings do not fit this gateway's configuration.
         """
-        if self._keyless is not None and self._complete:
+        if self._keyless is not None:
             return self._keyless
         key = sent_key(headers)
-        if not key and self._keyless is None:
+        if not key and (self._known or self._complete):
             raise Unauthorized("no API key: send 'Authorization: Bearer <key>' with a key of a configured tenant")
         digest = key_hmac(self._secret, key)
         for known in self._known.get(digest[:KEY_ID_CHARS], ()):

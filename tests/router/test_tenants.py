@@ -138,6 +138,16 @@ def test_while_the_store_was_not_asked_an_unknown_key_is_told_to_come_again_and_
         Tenants(config({"one": {}}), SECRET, kept=None).authenticate({})
 
 
+def test_before_the_store_was_asked_serve_answers_without_a_key_unless_one_is_required() -> None:
+    def found(**server: object) -> Tenants:
+        plain = tree(tenants={"one": {}}, store={"when_down": "serve"}, server=server)
+        return Tenants(config_of(plain), SECRET, kept=None)
+
+    assert found().authenticate({b"x-api-key": b"whatever"}).tenant == "one"
+    with pytest.raises(StoreDown):
+        found(require_key=True).authenticate({b"x-api-key": b"whatever"})
+
+
 def test_the_first_tenant_of_the_store_ends_the_service_without_a_key() -> None:
     with pytest.raises(Unauthorized):
         with_kept(given={"one": {}}).authenticate({})
