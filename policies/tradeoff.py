@@ -14,12 +14,15 @@ class TradeOff:
         quality_per_s: μ, in quality per second.
         quality_floor: Lowest allowed quality relative to the reference arm, 0..1; 0 for none.
         max_usd: Most a request may be predicted to cost; infinite for no cap.
+        max_s: Latency target, most seconds an answer may be predicted to take; infinite for none. It takes arms away
+            before a policy chooses, so no policy has to look at it.
     """
 
     quality_per_usd: float
     quality_per_s: float = 0.0
     quality_floor: float = 0.0
     max_usd: float = float("inf")
+    max_s: float = float("inf")
 
 
 def utility(predictions: Predictions, trade_off: TradeOff) -> Reals:

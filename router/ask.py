@@ -105,10 +105,11 @@ def _trade_off(setup: Setup, chat: ChatRequest, caller: Caller, target: Target) 
             f"gearshift.trade_off: expected one of {known}", param="gearshift.trade_off", code="invalid_hint"
         )
     base, own = setup.trade_offs[name], setup.trade_offs[caller.config.trade_off]
-    # Another trade-off changes what quality is worth; the tenant's own cap and floor bind whatever it says.
+    # Another trade-off changes what quality is worth; the tenant's own caps and floor bind whatever it says.
     return replace(
         base,
         max_usd=min(base.max_usd, own.max_usd, float("inf") if hints.max_usd is None else hints.max_usd),
+        max_s=min(base.max_s, own.max_s),
         quality_floor=max(base.quality_floor, own.quality_floor, hints.quality_floor or 0.0),
     )
 

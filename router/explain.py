@@ -79,6 +79,7 @@ def explanation(ask: Ask, sight: Sight, ruling: Ruling) -> dict[str, Any]:
             "quality_per_s": trade_off.quality_per_s,
             "quality_floor": trade_off.quality_floor,
             "max_usd": _number(trade_off.max_usd),
+            "max_s": _number(trade_off.max_s),
         },
         "pace": ask.multiplier,
         "explore": ask.explore,

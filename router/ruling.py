@@ -29,8 +29,8 @@ class Ruling:
     Attributes:
         kind: One of ``policies.records.KINDS``.
         decision: The draw; for a kind other than ``drawn`` its propensities are one-hot on the arm.
-        removed: Arm -> why it was not eligible, including those below the quality floor.
-        able: The arms that may answer, also those below the floor: a redraw is among them.
+        removed: Arm -> why it was not eligible, including those too slow or below the quality floor.
+        able: The arms that may answer, also those below the floor or too slow: a redraw is among them.
     """
 
     kind: str
@@ -77,14 +77,42 @@ def above_floor(
     return kept, removed
 
 
+def in_time(
+    policy: Policy, context: Context, arms: Sequence[ArmFacts], *, trade_off: TradeOff
+) -> tuple[list[ArmFacts], dict[str, str]]:
+    """Keep the arms expected to answer within the latency target; where none is, the quickest.
+
+    An unknown time is never taken for a short one, but where no time is known there is nothing to compare.
+    """
+    seconds = policy.score(context, arms, trade_off).predictions.seconds
+    if np.isnan(seconds).all():
+        return list(arms), {}
+    quickest = int(np.nanargmin(seconds))
+    kept: list[ArmFacts] = []
+    removed: dict[str, str] = {}
+    for index, arm in enumerate(arms):
+        if index == quickest or seconds[index] <= trade_off.max_s:  # never true of a NaN
+            kept.append(arm)
+        elif np.isnan(seconds[index]):
+            removed[arm.name] = f"its time is unknown and the latency target is {trade_off.max_s:g} s"
+        else:
+            removed[arm.name] = (
+                f"expected to take {seconds[index]:.1f} s, above the latency target of {trade_off.max_s:g} s"
+            )
+    return kept, removed
+
+
 def draw(ask: Ask, context: Context, arms: Sequence[ArmFacts], *, removed: dict[str, str], rng: Generator) -> Ruling:
-    """Floor first, then the policy's distribution over what remains, then one draw.
+    """Latency target and floor first, then the policy's distribution over what remains, then one draw.
 
     A policy that promises floors relative to the tenant's reference arm keeps them itself, on average over queries:
     arms taken away here would make it another policy than the one that was tested.
     """
     policy, trade_off, reference = ask.setup.policy, ask.trade_off, ask.caller.config.reference
     able = arms
+    if trade_off.max_s < float("inf"):
+        arms, slow = in_time(policy, context, arms, trade_off=trade_off)
+        removed = removed | slow
     if trade_off.quality_floor > 0.0 and not keeps_floor(policy, reference):
         arms, below = above_floor(policy, context, arms, trade_off=trade_off, reference=reference)
         removed, trade_off = removed | below, replace(trade_off, quality_floor=0.0)

@@ -152,4 +152,5 @@ def trade_off_of(config: TradeOffConfig) -> TradeOff:
         quality_per_s=config.usd_per_s * quality_per_usd,
         quality_floor=config.quality_floor,
         max_usd=config.max_usd if config.max_usd is not None else float("inf"),
+        max_s=config.max_s if config.max_s is not None else float("inf"),
     )

@@ -110,6 +110,7 @@ def _told(balance: Any) -> dict[str, Any]:
         "per": balance.window.per,
         "window": balance.label,
         "ends_at": datetime.fromtimestamp(balance.ends_at, UTC).isoformat(),
+        "pace": balance.pace,
         **{f"{name}_usd": nano / NANO for name, nano in amounts.items()},
         **{f"{name}_nano_usd": nano for name, nano in amounts.items()},
     }

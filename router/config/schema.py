@@ -173,6 +173,7 @@ class TradeOffConfig(Strict):
     usd_per_s: Annotated[float, Field(ge=0)] = 0.0
     quality_floor: Share = 0.0
     max_usd: Annotated[float, Field(gt=0)] | None = None
+    max_s: Seconds | None = None  # latency target
 
 
 class Budget(Strict):

@@ -1,5 +1,7 @@
 """Deciding for one request: floors, caps, hints and exploration against what the tenant allows."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ from rig import Given, World, body, config_of, tree
 
 from policies.context import Context
 from policies.floors import Cell, Floors
+from policies.policy import ArmFacts, Scores
 from policies.tradeoff import TradeOff
 from router.ask import _intersection
 from router.config.arms import arm_table
-from router.ruling import above_floor, certain
+from router.ruling import above_floor, certain, in_time
 
 ARMS = list(arm_table(config_of(tree("a", "b", "c"))).values())
 CONTEXT = Context(np.zeros(0, np.float32), np.zeros(0, np.float32), prompt_tokens=5)
@@ -44,6 +47,52 @@ def test_what_nobody_knows_promises_no_floor() -> None:
     assert kept(0.9, a=0.5, b=0.8) == {"b"}
     assert kept(0.9, a=0.5, b=0.8, reference="c/instant") == {"c"}
     assert kept(0.9, a=0.5, b=0.8, reference="a/reasoning") == {"b"}  # not eligible: as if there were none
+
+
+@dataclass
+class Timed(Given):
+    """Predicts seconds by arm; what a test does not say is unknown."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def score(self, context: Context, arms: Sequence[ArmFacts], trade_off: TradeOff) -> Scores:
+        told = super().score(context, arms, trade_off)
+        seconds = np.array([self.seconds.get(arm.arm.model, np.nan) for arm in arms])
+        return replace(told, predictions=replace(told.predictions, seconds=seconds))
+
+
+def timely(max_s: float, **seconds: float) -> dict[str, str]:
+    """Model -> why it was taken away, or nothing."""
+    policy = Timed(seconds=seconds)
+    arms, removed = in_time(policy, CONTEXT, ARMS, trade_off=TradeOff(1.0, max_s=max_s))
+    assert {arm.name for arm in arms} | removed.keys() == EVEN.keys()
+    assert not {arm.name for arm in arms} & removed.keys()
+    return {name.split("/")[0]: why for name, why in removed.items()}
+
+
+def test_arms_above_the_latency_target_are_taken_away() -> None:
+    assert timely(3.0, a=1.0, b=3.0, c=3.1) == {"c": "expected to take 3.1 s, above the latency target of 3 s"}
+
+
+def test_where_every_arm_is_too_slow_the_quickest_answers() -> None:
+    assert timely(0.5, a=9.0, b=2.0, c=5.0).keys() == {"a", "c"}
+
+
+def test_an_unknown_time_is_never_taken_for_a_short_one() -> None:
+    assert timely(3.0, a=1.0, b=2.0) == {"c": "its time is unknown and the latency target is 3 s"}
+    assert timely(0.5, b=2.0).keys() == {"a", "c"}
+    assert timely(0.5) == {}  # nothing to compare
+
+
+@pytest.mark.asyncio
+async def test_a_latency_target_holds_whatever_trade_off_a_request_names(valkey_url: str, tmp_path: Path) -> None:
+    trade_offs = {"own": {"usd_per_correct_answer": 0.1, "max_s": 2.0}, "rich": {"usd_per_correct_answer": 9}}
+    plain = tree("a", "b", trade_offs=trade_offs, tenants={"t": {"trade_off": "own"}})
+    policy = Timed({"a/instant": 0.1, "b/instant": 0.9}, seconds={"a": 1.0, "b": 5.0})
+    told = await decided(valkey_url, tmp_path, plain, policy, model="auto:rich")
+    assert told["trade_off"]["max_s"] == 2.0
+    assert told["arm"] == "a/instant"
+    assert told["removed"] == {"b/instant": "expected to take 5.0 s, above the latency target of 2 s"}
 
 
 def test_lists_that_do_not_meet_allow_nothing() -> None:
@@ -145,7 +194,8 @@ async def test_another_trade_off_never_loosens_the_tenants_cap_and_floor(
     sent = {"gearshift": {"trade_off": "rich"}} if way == "hint" else {"model": "auto:rich"}
     told = await decided(valkey_url, tmp_path, plain, Given(), **sent)
     assert told["trade_off"] == {
-        "quality_per_usd": pytest.approx(1 / 9), "quality_per_s": 0.0, "quality_floor": 0.8, "max_usd": 0.01,
+        "quality_per_usd": pytest.approx(1 / 9), "quality_per_s": 0.0, "quality_floor": 0.8,
+        "max_usd": 0.01, "max_s": None,
     }  # fmt: skip
 
 
