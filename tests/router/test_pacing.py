@@ -199,6 +199,8 @@ class Hashes:
 
     async def ask(self, *command: str | int) -> object:
         verb, key, *rest = command
+        if verb == "EXPIRE":
+            return 1
         kept = self.kept.setdefault(str(key), {})
         for name, value in zip(rest[::2], rest[1::2], strict=True):
             kept[str(name)] = value if verb == "HSET" else int(kept.get(str(name), 0)) + int(value)
