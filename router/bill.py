@@ -11,7 +11,8 @@ from router.bound import arm_prompt_bound, gpu_us
 from router.config.arms import most_seconds
 from router.http.generated import Generated
 from router.http.parse import PLAIN_MEMBERS, ChatRequest
-from router.http.usage import Source, read_usage, told_other_cost
+from router.http.usage import Source, read_usage
+from router.http.usage_fields import costs_differ, reported_usd
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -29,8 +30,8 @@ def reported(exchange: "Exchange", raw: Any, generated: Generated) -> tuple[Usag
         max_tokens=(exchange.sent_max_tokens or context_tokens) * exchange.chat.n,
         max_prompt=_most_prompt(exchange, context_tokens),
     )
-    price = exchange.served.price
-    if price is not None and told_other_cost(raw, cost_nano_usd(usage, price)):
+    price, told_usd = exchange.served.price, reported_usd(raw)
+    if price is not None and told_usd is not None and costs_differ(told_usd, cost_nano_usd(usage, price)):
         flags = (*flags, "cost_differs")
     return _with_time(exchange, usage), source, flags
 
@@ -80,7 +81,8 @@ def _is_all_there(chat: ChatRequest) -> bool:
 def _with_time(exchange: "Exchange", usage: Usage) -> Usage:
     if not exchange.attempts:
         return usage
-    return replace(usage, gpu_us=_gpu_us(exchange, exchange.attempts[-1], exchange.served))
+    spent_us = _gpu_us(exchange, exchange.attempts[-1], exchange.served)
+    return replace(usage, gpu_us=spent_us) if spent_us else usage
 
 
 def _gpu_us(exchange: "Exchange", attempt: AttemptRecord, facts: ArmFacts) -> int:

@@ -1,19 +1,16 @@
 """What an attempt used, believed only as far as it makes sense: a bill must never hang on an upstream's typo."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
-from policies.prices import NANO, Usage
-from router.http.usage_fields import MAX_PLAUSIBLE, Counts, read_counts, reported_usd
+from policies.prices import Usage
+from router.http.usage_fields import MAX_PLAUSIBLE, Counts, read_counts
 
-__all__ = ["MAX_PLAUSIBLE", "Source", "client_usage", "read_usage", "told_other_cost"]
+__all__ = ["MAX_PLAUSIBLE", "Source", "client_usage", "read_usage"]
 
 Source = Literal["upstream", "counted"]
 _OVER_BOUND = 1.5  # a side that is longer than this times its bound is not believed
 _SLACK = 64
-_SAME_COST = 0.05, 1_000  # as a share, and in nano-USD: providers round
 
 
 def read_usage(
@@ -43,7 +40,7 @@ def read_usage(
     counts = read_counts(raw, flags)
     n_input = _believed(counts.input, prompt_estimate, "prompt_tokens", flags)
     n_output = _believed(counts.output, generated_estimate, "completion_tokens", flags)
-    counts = replace(counts, input=n_input)  # a total beside a senseless prompt tells nothing
+    counts.input = n_input  # a total beside a senseless prompt tells nothing
     source: Source = "counted" if n_input is None or n_output is None else "upstream"
     n_input = prompt_estimate if n_input is None else _bounded(n_input, max_prompt, "prompt", flags)
     if n_output is None:
@@ -54,7 +51,8 @@ def read_usage(
     if counts.cached_input + counts.cache_write > n_input:
         # One of them is wrong. The prompt we can count ourselves, so it is not billed for less than that.
         flags.append("cache_over_prompt")
-        n_input, counts = max(n_input, prompt_estimate), replace(counts, cached_input=0, cache_write=0)
+        n_input = max(n_input, prompt_estimate)
+        counts.cached_input = counts.cache_write = counts.cache_write_1h = 0
     if reasoning > n_output:
         flags.append("reasoning_over_total")
         n_output, reasoning = max(n_output, generated_estimate), 0
@@ -77,15 +75,6 @@ def client_usage(usage: Usage | None, raw: Any, *, cost_usd: float | None) -> di
     if cost_usd is not None:
         kept["cost"] = cost_usd
     return kept
-
-
-def told_other_cost(raw: Any, nano_usd: int | None) -> bool:
-    """Whether the provider says that it charged something else than our price comes to: then a price is out of date."""
-    told = reported_usd(raw)
-    if told is None or nano_usd is None or not math.isfinite(told) or told < 0:
-        return False
-    share, least = _SAME_COST
-    return abs(told * NANO - nano_usd) > max(share * max(told * NANO, nano_usd), least)
 
 
 def _shown_counts(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +147,7 @@ def _with_parts(counts: Counts, n_input: int, n_output: int, reasoning: int, fla
     audio_output = min(counts.audio_output, n_output - reasoning)
     if counts.audio_input > n_input or counts.audio_output > n_output:
         flags.append("audio_over_total")
-    if counts.cache_write_1h > counts.cache_write > 0:
+    if counts.cache_write_1h > counts.cache_write:
         flags.append("cache_1h_over_written")
     return Usage(
         input=n_input,

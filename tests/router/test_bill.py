@@ -32,7 +32,7 @@ def flags_counted(metrics: Metrics) -> dict[str, float]:
         *(("beyond_int64", "bad_completion_tokens"), ("string", "bad_completion_tokens")),
         *(("float", "bad_completion_tokens"), ("wrong_total", "total_differs")),
         *(("prompt_far_over", "implausible_prompt_tokens"), ("more_cached_than_prompt", "cache_over_prompt")),
-        ("more_reasoning_than_completion", "reasoning_over_total"),
+        *(("more_reasoning_than_completion", "reasoning_over_total"), ("other_cost", "cost_differs")),
     ],
 )
 async def test_odd_usage_is_answered_billed_and_flagged(
