@@ -86,6 +86,8 @@ def _with_time(exchange: "Exchange", usage: Usage) -> Usage:
 
 
 def _gpu_us(exchange: "Exchange", attempt: AttemptRecord, facts: ArmFacts) -> int:
+    if facts.price is None or not facts.price.gpu_second:
+        return 0
     most_s = most_seconds(exchange.setup.config.models[facts.arm.model])
     return gpu_us(min(attempt.seconds, most_s), facts.price)
 
