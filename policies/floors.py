@@ -141,10 +141,10 @@ class Limits:
 
 
 def same_cost(price: Price | None, other: Price | None) -> bool:
-    """Whether both give the same predicted USD, which knows of input and output alone."""
+    """Whether both give the same predicted USD, which knows of input, output and GPU time alone."""
     if price is None or other is None:
         return price is other
-    return (price.input, price.output) == (other.input, other.output)
+    return (price.input, price.output, price.gpu_second) == (other.input, other.output, other.gpu_second)
 
 
 @runtime_checkable

@@ -33,6 +33,10 @@ class ArmFacts:
     def name(self) -> str:
         return self.arm.name
 
+    def seconds_of(self, output_tokens: int) -> float:
+        """Expected seconds of an answer of that length, by the declared speed."""
+        return self.first_token_s + output_tokens / self.tokens_per_s
+
     @property
     def mode(self) -> Mode:
         return self.arm.mode

@@ -94,10 +94,13 @@ class OutcomeRow:
 
     Attributes:
         usage_source: ``upstream`` (reported and sane), ``counted`` (our own count of what was generated), ``none``.
-        usage_flags: What was wrong with the reported usage (``missing``, ``negative``, ``huge``, ``type`` …).
+        usage_flags: What was odd about the reported usage; docs/money.md has the list.
         nano_usd: Cost, None when the price is unknown.
         ledger: What the store charged to budgets, and where: nano-USD, then ``<account> <per>:<label>`` of each window,
             between tabs. The store itself writes it, beside the row; None: the request reserved nothing.
+        cache_write_1h_tokens / audio_input_tokens / audio_output_tokens / gpu_us: As in `policies.prices.Usage`;
+            None in rows of gateways that did not log them yet.
+        prices: Version of the prices that were in force (`policies.prices.prices_version`), None likewise.
         ttft_s: Seconds to the first content byte.
         overhead_s: Seconds spent in the gateway itself before the upstream was called.
     """
@@ -128,6 +131,11 @@ class OutcomeRow:
     fallback_reason: str | None = None
     error: str | None = None
     ledger: str | None = None
+    cache_write_1h_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    gpu_us: int | None = None
+    prices: str | None = None
     v: int = SCHEMA
 
 

@@ -82,8 +82,8 @@ async def _stream(gateway: Gateway, exchange: Exchange, watch: ClientWatch, send
     try:
         await pump(gateway, exchange, stream, watch=watch, send=send)
     finally:
-        exchange.counted(stream.relay.generated)  # what was generated is billed, also when nobody waits for the rest
         stream.sent.attempt.abandoned()
+        exchange.counted(stream.relay.generated)  # what was generated is billed, also when nobody waits for the rest
         await stream.sent.reply.aclose()
 
 

@@ -1,8 +1,11 @@
 """The most that a request can cost on an arm: what is reserved before the arm is asked."""
 
+from math import ceil
+
 from policies.policy import ArmFacts
-from policies.prices import TOKENS_PER_PRICE, Price
+from policies.prices import Price, Usage, cost_nano_usd, dearest_input, dearest_output
 from router.ask import Ask
+from router.config.arms import most_seconds
 from router.config.budgets import is_free, is_local
 from router.http.parse import ChatRequest
 from router.outgoing import outgoing, sent_max_tokens
@@ -50,16 +53,25 @@ def bound_nano_usd(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> int:
     """
     if facts.price is None:
         raise ValueError(f"{facts.name} has no price, so nothing bounds its cost")
-    asking = ask.setup.asking[facts.name]
-    frame = len(asking.system.encode()) if asking.system else 0
     output = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens)) or 0
-    return _dearest(facts.price, prompt_bound(ask.chat) + frame, output * ask.chat.n)
+    usage = Usage(
+        input=arm_prompt_bound(ask, facts),
+        output=output * ask.chat.n,
+        gpu_us=gpu_us(most_seconds(ask.setup.config.models[facts.arm.model]), facts.price),
+    )
+    dearest = Price(dearest_input(facts.price), dearest_output(facts.price), gpu_second=facts.price.gpu_second)
+    return cost_nano_usd(usage, dearest)
 
 
-def _dearest(price: Price, n_input: int, n_output: int) -> int:
-    per_input = max(price.input, price.cached_input or 0, price.cache_write or 0)
-    per_output = max(price.output, price.reasoning or 0)
-    return -(-(n_input * per_input + n_output * per_output) // TOKENS_PER_PRICE)
+def arm_prompt_bound(ask: Ask, facts: ArmFacts) -> int:
+    """`prompt_bound` with what the arm's mode puts before the prompt."""
+    asking = ask.setup.asking[facts.name]
+    return prompt_bound(ask.chat) + (len(asking.system.encode()) if asking.system else 0)
+
+
+def gpu_us(seconds: float, price: Price | None) -> int:
+    """Microseconds of an attempt as they are billed: rounded up, 0 where time has no price."""
+    return ceil(max(seconds, 0.0) * 1e6) if price is not None and price.gpu_second else 0
 
 
 def may_overdraw_locally(ask: Ask, facts: ArmFacts) -> bool:

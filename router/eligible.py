@@ -39,7 +39,8 @@ def expected_usd(facts: ArmFacts, needs: Needs) -> float | None:
     if facts.price is None:
         return None
     output = facts.output_tokens if needs.max_tokens is None else min(needs.max_tokens, facts.output_tokens)
-    return cost_nano_usd(Usage(input=needs.prompt_tokens, output=output * needs.n), facts.price) / NANO
+    usage = Usage(input=needs.prompt_tokens, output=output * needs.n, gpu_us=round(facts.seconds_of(output) * 1e6))
+    return cost_nano_usd(usage, facts.price) / NANO
 
 
 def forbidden(arm: Arm, needs: Needs) -> str | None:

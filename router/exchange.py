@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import ceil
 from time import perf_counter
 from typing import Any
 
@@ -13,9 +12,9 @@ from policies.policy import ArmFacts
 from policies.prices import NANO, UnknownPrice, Usage, cost_nano_usd
 from policies.records import AttemptRecord, DecisionRow, OutcomeRow
 from router.ask import Ask
+from router.bill import lost_nano_usd, reported, unfinished
 from router.http.generated import Generated
 from router.http.parse import ChatRequest
-from router.http.usage import read_usage
 from router.perceive import Sight
 from router.ruling import Ruling
 from router.sessions import Standing, tool_call_keys
@@ -24,8 +23,6 @@ from router.store.base import End, Start
 from router.store.ledger import Hold
 from router.store.recovery import make_stub
 from router.tenants import Caller
-
-GENERATED = ("timeout", "cut", "garbage", "cancelled")  # ends of an attempt after which an endpoint may want its money
 
 
 @dataclass(slots=True)
@@ -89,21 +86,14 @@ class Exchange:
 
     def told(self, raw_usage: Any, generated: Generated, *, finish_reasons: Mapping[int, str]) -> None:
         """Take in what the upstream reported of a finished answer, as far as it makes sense."""
-        bound = self.sent_max_tokens
-        self.usage, self.usage_source, self.usage_flags = read_usage(
-            raw_usage,
-            prompt_estimate=self.sight.context.prompt_tokens,
-            generated_estimate=generated.token_estimate,
-            max_tokens=None if bound is None else bound * self.chat.n,
-        )
+        self.usage, self.usage_source, self.usage_flags = reported(self, raw_usage, generated)
         self.finish_reasons = tuple(reason for _, reason in sorted(finish_reasons.items()))
         self.tool_calls = tuple(generated.tool_call_ids)
 
     def counted(self, generated: Generated | None) -> None:
         """Bill an unfinished answer by our own count: the prompt and what was generated, never nothing."""
         if self.usage_source == "none":
-            output = generated.token_estimate if generated is not None else self._unseen_tokens()
-            self.usage = Usage(input=self.sight.context.prompt_tokens, output=output)
+            self.usage = unfinished(self, generated)
             self.usage_source, self.usage_flags = "counted", ("unfinished",)
 
     @property
@@ -116,34 +106,8 @@ class Exchange:
 
     @property
     def lost_nano_usd(self) -> int:
-        """Cost of attempts that nobody got an answer from, as far as a tenant's budget pays for them.
-
-        Whether an endpoint charges for an answer that was cut is its own affair; a budget assumes that it does.
-        """
-        if self.hold is None:
-            return 0
-        unanswered = self.attempts[:-1] if self.usage_source != "none" else self.attempts
-        return sum(
-            self._estimated_nano_usd(each) for each in unanswered if each.kind in GENERATED and each.status < 400
-        )
-
-    def _estimated_nano_usd(self, attempt: AttemptRecord) -> int:
-        facts = self.setup.arms[attempt.arm]
-        output = self._tokens_in(attempt.seconds, facts)
-        return cost_nano_usd(Usage(input=self.sight.context.prompt_tokens, output=output), facts.price)
-
-    def _unseen_tokens(self) -> int:
-        """Of the last attempt, for a budget: an answer that is not streamed shows nothing of what was generated."""
-        if self.hold is None or not self.attempts:
-            return 0
-        return self._tokens_in(self.attempts[-1].seconds, self.served)
-
-    def _tokens_in(self, seconds: float, facts: ArmFacts) -> int:
-        """Completion tokens of that long by the declared speed, at most the bound; of a stream all were seen: none."""
-        if self.chat.stream:
-            return 0
-        output = ceil(max(seconds, 0.0) * facts.tokens_per_s)
-        return self.chat.n * min(output, self.sent_max_tokens or output)
+        """Cost of attempts that nobody got an answer from, for a tenant's budget; see `router.bill`."""
+        return lost_nano_usd(self)
 
     @property
     def usd(self) -> float | None:
@@ -234,6 +198,11 @@ class Exchange:
             attempts=self.attempts,
             fallback_reason=self.fallback_reason,
             error=error,
+            cache_write_1h_tokens=self.usage.cache_write_1h,
+            audio_input_tokens=self.usage.audio_input,
+            audio_output_tokens=self.usage.audio_output,
+            gpu_us=self.usage.gpu_us,
+            prices=self.setup.prices,
         )
         return End(
             request_id=self.request_id,

@@ -41,6 +41,7 @@ class Metrics:
         self.budget_refusals = counter(
             "budget_refusals", "Reservations that did not fit a budget, by what came of it", "tenant", "outcome"
         )
+        self.usage_flags = counter("usage_flags", "Answers with odd usage, by what was odd", "model", "flag")
         self.unpriced = counter("unpriced_requests", "Answers whose price is unknown", "model")
         self.fallbacks = counter("fallbacks", "Answers by another arm than the one drawn", "reason")
         self.retries = counter("retries", "Attempts after the first of a request", "kind")
@@ -125,6 +126,8 @@ class Metrics:
         if exchange.usage_source != "none":
             self._child(self.tokens, model, "input").inc(usage.input)
             self._child(self.tokens, model, "output").inc(usage.output)
+        for flag in exchange.usage_flags:
+            self._child(self.usage_flags, model, flag).inc()
         if exchange.usage_source != "none" or exchange.lost_nano_usd:
             usd = exchange.usd
             if usd is None:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from policies.policy import ArmFacts, Policy
+from policies.prices import expected_output_price, prices_version
 from policies.tradeoff import TradeOff
-from router.config.arms import mode_config
+from router.config.arms import effective_prices, mode_config
 from router.config.schema import Config, ModeConfig
 from router.eligible import Candidate
 from router.targets import virtual_models
@@ -24,6 +25,7 @@ class Setup:
         policy_label: ``name@version``, as logged and shown.
         policy_series: The same without what was learned while serving: the series' label, of which there are few.
         asking: How each arm's mode asks, by arm name.
+        prices: Version of the prices in force, `policies.prices.prices_version` of the models' own.
     """
 
     config: Config
@@ -41,12 +43,16 @@ class Setup:
     deployments: Deployments
     asking: Mapping[str, ModeConfig]
     virtual: tuple[str, ...]
+    prices: str
 
 
 def _price_order(facts: ArmFacts) -> tuple[float, str]:
     price = facts.price
     # An unknown price comes last: it is never assumed to be cheap.
-    return (float("inf") if price is None else price.input + price.output * facts.output_tokens, facts.name)
+    if price is None:
+        return float("inf"), facts.name
+    per_output = expected_output_price(price, tokens_per_s=facts.tokens_per_s)
+    return price.input + per_output * facts.output_tokens, facts.name
 
 
 def build_setup(
@@ -79,4 +85,5 @@ def build_setup(
         deployments=deployments,
         asking={n: mode_config(config, model=f.arm.model, mode=f.mode) for n, f in ordered.items()},
         virtual=tuple(virtual_models(trade_offs, modes)),
+        prices=prices_version(effective_prices(config)),
     )

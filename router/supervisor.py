@@ -25,6 +25,7 @@ from router.config.consistency import exposure
 from router.config.load import config_hash
 from router.config.local import uses_local, with_local_url
 from router.config.schema import Config
+from router.kept_prices import keep_prices
 from router.listening import bind
 from router.local_model import LocalModel
 from router.online.keeper import KeptLearner
@@ -95,6 +96,7 @@ class Supervisor:
         with contextlib.ExitStack() as stack:
             self._socket = stack.enter_context(bind(self._config.server.host, self._config.server.port))
             self._prepare_metrics()
+            keep_prices(self._directory, self._config)
             stack.callback(shutil.rmtree, self._metrics_dir, ignore_errors=True)
             self._start_local(stack)
             self._start_store(stack)
@@ -249,6 +251,7 @@ class Supervisor:
             return
         self._config = with_local_url(config, self._local.url) if self._local is not None else config
         self._hash = config_hash(config)
+        keep_prices(self._directory, config)
         for worker in self._workers:
             if worker.process is not None:
                 self._tell(worker, self._brief(worker).dump())

@@ -8,7 +8,7 @@ import numpy as np
 from policies.context import Context
 from policies.policy import ArmFacts
 from policies.predictions import Predictions, Reals
-from policies.prices import NANO, TOKENS_PER_PRICE
+from policies.prices import NANO, TOKENS_PER_PRICE, expected_output_price
 
 USD_PER_TOKEN_OF_PRICE = 1.0 / (NANO * TOKENS_PER_PRICE)
 
@@ -18,7 +18,7 @@ class Declared:
     """What the configuration says of some arms, each array of shape (n_arms,).
 
     Attributes:
-        usd_per_input_token / usd_per_output_token: NaN where the arm has no price.
+        usd_per_input_token / usd_per_output_token: NaN where the arm has no price; GPU time counts to the output.
         output_tokens: Of an answer about which nothing was learned.
     """
 
@@ -41,7 +41,9 @@ def declared(arms: Sequence[ArmFacts]) -> Declared:
     """The arms' facts as arrays, in their order."""
     nan = float("nan")
     inputs = [nan if arm.price is None else float(arm.price.input) for arm in arms]
-    outputs = [nan if arm.price is None else float(arm.price.output) for arm in arms]
+    outputs = [
+        nan if arm.price is None else expected_output_price(arm.price, tokens_per_s=arm.tokens_per_s) for arm in arms
+    ]
     return Declared(
         usd_per_input_token=np.array(inputs) * USD_PER_TOKEN_OF_PRICE,
         usd_per_output_token=np.array(outputs) * USD_PER_TOKEN_OF_PRICE,

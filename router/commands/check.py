@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from policies.prices import prices_version
+from router.config.arms import effective_prices
 from router.config.load import inline_secrets, load_config
 from router.config.problems import ConfigError, Problem, dotted
 from router.config.review import ArmRow, arm_rows, artifact_errors, encoder_warnings, local_warnings, warnings_of
@@ -36,6 +38,7 @@ class Report:
     errors: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     arms: list[ArmRow] = field(default_factory=list)
+    prices: str = ""
     probes: list[Probe] = field(default_factory=list)
 
     @property
@@ -66,7 +69,7 @@ def examine(path: Path | None, *, probe: bool) -> Report:
     except ConfigError as error:
         report.errors += error.problems
         return report
-    report.arms = arm_rows(config)
+    report.arms, report.prices = arm_rows(config), prices_version(effective_prices(config))
     report.warnings += [*warnings_of(config), *local_warnings(config), *encoder_warnings(config)]
     report.errors += artifact_errors(config)
     if path is not None:
@@ -139,6 +142,7 @@ def as_data(report: Report) -> dict[str, Any]:
         "errors": rows(report.errors),
         "warnings": rows(report.warnings),
         "arms": [asdict(row) for row in report.arms],
+        "prices": report.prices,
         "probes": [asdict(probe) for probe in report.probes],
     }
 
@@ -158,6 +162,7 @@ def show(report: Report) -> None:
             usd = "[yellow]unknown[/]" if row.usd_per_1k is None else f"{row.usd_per_1k:,.3f}"
             table.add_row(row.arm, usd, str(row.output_tokens))
         console.print(table)
+        console.print(f"version of these prices, as the log has it: {report.prices}")
     for probe in report.probes:
         colour = {"ok": "green", "failed": "red"}.get(probe.state, "dim")
         console.print(f"[{colour}]{probe.state}[/] {escape(probe.deployment)}: {escape(probe.detail)}")

@@ -20,11 +20,11 @@ BATCH_ROWS = 8192
 TEXT = (
     "client_request_id", "request_id", "decision_id", "organisation", "tenant", "key_id", "end_user", "session",
     "status", "kind", "policy", "state", "config", "requested_model", "arm", "served_arm", "usage_source",
-    "fallback_reason", "error", "prompt",
+    "fallback_reason", "error", "prompt", "prices",
 )  # fmt: skip
 REAL = ("at", "ended_at", "propensity", "seconds", "ttft_s", "overhead_s")
 YES_NO = ("late", "far")
-NESTED = ("finish_reasons", "attempts", "feedback", "tags")
+NESTED = ("finish_reasons", "attempts", "feedback", "tags", "usage_flags")
 
 
 def write(rows: Iterable[Row], form: str, out: Path | None) -> None:

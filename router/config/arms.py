@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from policies.arms import Arm, Mode, arm_revision
 from policies.policy import ArmFacts
-from policies.prices import Price, nano_usd_per_mtok
+from policies.prices import NANO, Price, nano_usd_per_mtok
 from router.config.schema import Config, ModeConfig, ModelConfig, PriceConfig
 
 ANSWER_TOKENS = 256
@@ -52,7 +52,21 @@ def price_of(price: PriceConfig | None) -> Price | None:
         cached_input=part(price.cached_input),
         cache_write=part(price.cache_write),
         reasoning=part(price.reasoning),
+        cache_write_1h=part(price.cache_write_1h),
+        audio_input=part(price.audio_input),
+        audio_output=part(price.audio_output),
+        gpu_second=round(price.usd_per_gpu_second * NANO),
     )
+
+
+def effective_prices(config: Config) -> dict[str, Price | None]:
+    """What each model costs, None where nobody said; `policies.prices.prices_version` of it names the whole."""
+    return {name: price_of(model.price) for name, model in config.models.items()}
+
+
+def most_seconds(model: ModelConfig) -> float:
+    """Seconds after which any attempt at this model is given up."""
+    return max((item.timeouts or model.timeouts).total_s for item in model.deployments)
 
 
 def _facts(config: Config, model: ModelConfig, arm: Arm) -> ArmFacts:

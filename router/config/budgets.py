@@ -1,8 +1,10 @@
 """Budgets of the configuration: the windows they mean for a tenant, and the mistakes no single field shows."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 
 from policies.prices import NANO
+from router.config.arms import price_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Budget, Config, ModelConfig, Tenant
 from router.store.ledger import ORGANISATION_ACCOUNT, Window, tenant_account
@@ -30,7 +32,8 @@ def all_windows(config: Config) -> list[tuple[str, Window]]:
 
 def is_free(model: ModelConfig) -> bool:
     """Whether its price is declared and nothing of it costs anything."""
-    return model.price is not None and not any(model.price.model_dump(exclude_none=True).values())
+    price = price_of(model.price)
+    return price is not None and not any(astuple(price))
 
 
 def is_local(model: ModelConfig) -> bool:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from router.config.consistency import Known, exposure, inconsistencies
 from router.config.document import read_document
 from router.config.local import fill_local
+from router.config.price_table import fill_prices
 from router.config.problems import ConfigError, Path, Problem
 from router.config.salvage import validate
 from router.config.schema import Config, Server, Tenant, TradeOffConfig
@@ -84,9 +85,9 @@ def build_config(
             source, [Problem((), f"{state}; expected keys such as models and tenants, see examples/gearshift.yaml")]
         )
     resolved = resolve(tree, os.environ if env is None else env)
-    filled = fill_local(resolved.tree)
+    filled, unpriced = fill_prices(fill_local(resolved.tree))
     salvaged = validate(filled)
-    found = [*problems, *resolved.problems]
+    found = [*problems, *resolved.problems, *unpriced]
     places = {item.path for item in found}
     found += [item for item in salvaged.problems if item.path not in places]
     if salvaged.config is not None:

@@ -60,7 +60,11 @@ def providers() -> dict[str, tuple[str, dict[str, dict[str, Any]]]]:
         ),
         "OPENROUTER_API_KEY": (
             "https://openrouter.ai/api/v1",
-            {"openai/gpt-5-mini": _model(0.25, 2.00, context=400_000, efforts=["low", "high"], least="minimal")},
+            {
+                "openai/gpt-5-mini": _model(
+                    0.25, 2.00, cached=0.025, context=400_000, efforts=["low", "high"], least="minimal"
+                )
+            },
         ),
     }
 
@@ -85,7 +89,14 @@ def _model(
 
 def _claude(input_usd: float, output_usd: float) -> dict[str, Any]:
     return {
-        "price": {"input": input_usd, "output": output_usd},
+        # Its cache: reads at a tenth of the input price, writes at 1.25 times for five minutes, twice for an hour.
+        "price": {
+            "input": input_usd,
+            "output": output_usd,
+            "cached_input": round(input_usd / 10, 6),
+            "cache_write": round(input_usd * 1.25, 6),
+            "cache_write_1h": 2 * input_usd,
+        },
         "context_tokens": 200_000,
         # Its OpenAI wire ignores response_format, logprobs and n.
         "capabilities": ["tools", "images"],

@@ -1,15 +1,14 @@
 """What is allowed but probably not meant: warnings about a valid configuration, and what its arms would cost."""
 
-import json
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from policies.policy import ArmFacts
 from policies.prices import NANO, Usage, cost_nano_usd
 from router.config.arms import arm_table
+from router.config.price_table import NoSuchPrice, entries_of, price_in, read_table, unheard_tiers
 from router.config.problems import Problem, listed
 from router.config.schema import Config, ModelConfig
 
@@ -37,7 +36,8 @@ def arm_rows(config: Config) -> list[ArmRow]:
 def _usd_per_1k(facts: ArmFacts) -> float | None:
     if facts.price is None:
         return None
-    usage = Usage(input=TYPICAL_INPUT_TOKENS, output=facts.output_tokens)
+    seconds = facts.seconds_of(facts.output_tokens)
+    usage = Usage(input=TYPICAL_INPUT_TOKENS, output=facts.output_tokens, gpu_us=round(seconds * 1e6))
     return 1000 * cost_nano_usd(usage, facts.price) / NANO
 
 
@@ -54,6 +54,7 @@ def warnings_of(config: Config) -> Iterator[Problem]:
         )
     for name, model in config.models.items():
         yield from _price(name, model)
+    yield from unheard_tiers(config.models)
     if len(arm_table(config)) == 1:
         yield Problem(("models",), "one arm only: there is nothing to choose between, and nothing will be learned")
     yield from _files(config)
@@ -81,7 +82,7 @@ def _tenants(config: Config) -> Iterator[Problem]:
 def _price(name: str, model: ModelConfig) -> Iterator[Problem]:
     if model.price is not None:
         return
-    known = _litellm_prices(name, model)
+    known = _in_table(name, model)
     about = f"litellm's table has {known}; " if known else ""
     remedy = "set it (USD per million tokens), or {input: 0, output: 0} if it is free"
     yield Problem(
@@ -89,19 +90,17 @@ def _price(name: str, model: ModelConfig) -> Iterator[Problem]:
     )
 
 
-def _litellm_prices(name: str, model: ModelConfig) -> str:
-    """The price in the table an installed litellm carries, as it would stand in YAML; the package is not imported."""
-    spec = find_spec("litellm")
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        file = Path(folder) / "model_prices_and_context_window_backup.json"
-        if not file.is_file():
-            continue
-        table: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        for key in (name, *(item.model for item in model.deployments if item.model)):
-            entry = table.get(key) or table.get(key.rpartition("/")[2])
-            if entry and "input_cost_per_token" in entry and "output_cost_per_token" in entry:
-                usd = [round(1e6 * float(entry[f"{kind}_cost_per_token"]), 6) for kind in ("input", "output")]
-                return f"{{input: {usd[0]:g}, output: {usd[1]:g}}}"
+def _in_table(name: str, model: ModelConfig) -> str:
+    """The price in the table of an installed litellm, as it would stand in YAML; empty if there is none."""
+    try:
+        table = read_table()
+    except NoSuchPrice:
+        return ""
+    for entry in entries_of(name, model.model_dump()):
+        for key in (entry, entry.rpartition("/")[2]):
+            with contextlib.suppress(NoSuchPrice):
+                usd = price_in(table, key)
+                return f"{{input: {usd['input']:g}, output: {usd['output']:g}}} (price: {{litellm: {key}}})"
     return ""
 
 

@@ -107,13 +107,21 @@ class PolicyConfig(Strict):
 
 
 class PriceConfig(Strict):
-    """USD per million tokens."""
+    """USD per million tokens; `usd_per_gpu_second` is paid for the time of an attempt beside them.
+
+    `litellm` names the entry of litellm's table that the rest was filled from, see `router.config.price_table`.
+    """
 
     input: Annotated[float, Field(ge=0)]
     output: Annotated[float, Field(ge=0)]
     cached_input: Annotated[float, Field(ge=0)] | None = None
     cache_write: Annotated[float, Field(ge=0)] | None = None
+    cache_write_1h: Annotated[float, Field(ge=0)] | None = None
     reasoning: Annotated[float, Field(ge=0)] | None = None
+    audio_input: Annotated[float, Field(ge=0)] | None = None
+    audio_output: Annotated[float, Field(ge=0)] | None = None
+    usd_per_gpu_second: Annotated[float, Field(ge=0)] = 0.0
+    litellm: str | None = None
 
 
 class Timeouts(Strict):

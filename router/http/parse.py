@@ -43,6 +43,7 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "store": (_FLAG, (bool,)),
     "modalities": ("a list of strings", (list,)),
 }
+PLAIN_MEMBERS = _KINDS.keys() | {"model", "messages"}  # none of them brings in a text that the request does not hold
 
 
 @dataclass(frozen=True, slots=True)

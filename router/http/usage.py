@@ -4,15 +4,22 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from policies.prices import Usage
+from router.http.usage_fields import MAX_PLAUSIBLE, Counts, read_counts
+
+__all__ = ["MAX_PLAUSIBLE", "Source", "client_usage", "read_usage"]
 
 Source = Literal["upstream", "counted"]
-MAX_PLAUSIBLE = 100_000_000  # tokens of one attempt; more is a wrong unit or a broken counter
-_OVER_BOUND = 1.5  # completions longer than this times their bound are not believed
+_OVER_BOUND = 1.5  # a side that is longer than this times its bound is not believed
 _SLACK = 64
 
 
 def read_usage(
-    raw: Any, *, prompt_estimate: int, generated_estimate: int, max_tokens: int | None
+    raw: Any,
+    *,
+    prompt_estimate: int,
+    generated_estimate: int,
+    max_tokens: int | None,
+    max_prompt: int | None = None,
 ) -> tuple[Usage, Source, tuple[str, ...]]:
     """Validate reported usage; never raises.
 
@@ -21,6 +28,7 @@ def read_usage(
         prompt_estimate: Our own count of prompt tokens, used where theirs makes no sense.
         generated_estimate: Our own count of completion tokens (see `Generated.token_estimate`).
         max_tokens: Bound of the whole completion (all choices) that was sent upstream, if any.
+        max_prompt: Tokens that the prompt cannot exceed, if that is known.
 
     Returns:
         The usage; ``upstream`` if both totals are theirs, else ``counted``; and a flag for everything that was odd.
@@ -29,23 +37,26 @@ def read_usage(
         flag = "usage_missing" if raw is None else "usage_not_an_object"
         return Usage(input=prompt_estimate, output=generated_estimate), "counted", (flag,)
     flags: list[str] = []
-    read = _Fields(raw, flags)
-    given_input, given_output = _totals(read)
-    reasoning = read.count("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens") or 0
-    if given_output is not None and _reasoning_is_apart(read, given_input, given_output, reasoning):
-        given_output += reasoning
-        flags.append("reasoning_added")
-    n_input = _believed(given_input, prompt_estimate, "prompt_tokens", flags)
-    n_output = _believed(given_output, generated_estimate, "completion_tokens", flags)
-    counted = n_input is None or n_output is None
-    n_input = prompt_estimate if n_input is None else n_input
-    n_output = generated_estimate if n_output is None else _bounded(n_output, max_tokens, flags)
-    cached, written = _cache_parts(read, n_input, flags)
+    counts = read_counts(raw, flags)
+    n_input = _believed(counts.input, prompt_estimate, "prompt_tokens", flags)
+    n_output = _believed(counts.output, generated_estimate, "completion_tokens", flags)
+    counts.input = n_input  # a total beside a senseless prompt tells nothing
+    source: Source = "counted" if n_input is None or n_output is None else "upstream"
+    n_input = prompt_estimate if n_input is None else _bounded(n_input, max_prompt, "prompt", flags)
+    if n_output is None:
+        n_output, reasoning = _own_output(counts, generated_estimate, max_tokens), counts.reasoning
+    else:
+        n_output, reasoning = _with_hidden(counts, n_output, max_tokens, flags)
+        n_output = _bounded(n_output, max_tokens, "completion", flags)
+    if counts.cached_input + counts.cache_write > n_input:
+        # One of them is wrong. The prompt we can count ourselves, so it is not billed for less than that.
+        flags.append("cache_over_prompt")
+        n_input = max(n_input, prompt_estimate)
+        counts.cached_input = counts.cache_write = counts.cache_write_1h = 0
     if reasoning > n_output:
-        reasoning = 0
         flags.append("reasoning_over_total")
-    usage = Usage(input=n_input, output=n_output, cached_input=cached, cache_write=written, reasoning=reasoning)
-    return usage, "counted" if counted else "upstream", tuple(flags)
+        n_output, reasoning = max(n_output, generated_estimate), 0
+    return _with_parts(counts, n_input, n_output, reasoning, flags), source, tuple(dict.fromkeys(flags))
 
 
 def client_usage(usage: Usage | None, raw: Any, *, cost_usd: float | None) -> dict[str, Any] | None:
@@ -78,45 +89,6 @@ def _shown_counts(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": total, **parts}
 
 
-class _Fields:
-    """Reads counts by dotted name; anything but a plausible integer is flagged and read as absent."""
-
-    def __init__(self, raw: Mapping[str, Any], flags: list[str]) -> None:
-        self._raw, self._flags = raw, flags
-
-    def has(self, name: str) -> bool:
-        return name in self._raw
-
-    def count(self, *names: str) -> int | None:
-        """The first of the names that is there and not null."""
-        for name in names:
-            outer, _, inner = name.rpartition(".")
-            holder = self._raw.get(outer) if outer else self._raw
-            value = holder.get(inner) if isinstance(holder, dict) else None
-            if value is None:
-                continue
-            if type(value) is int and 0 <= value <= MAX_PLAUSIBLE:
-                return value
-            self._flags.append(f"bad_{inner}")
-            return None
-        return None
-
-
-def _totals(read: _Fields) -> tuple[int | None, int | None]:
-    """Prompt and completion tokens. Anthropic's own names leave cached tokens out of `input_tokens`."""
-    if read.has("prompt_tokens") or not read.has("input_tokens"):
-        return read.count("prompt_tokens"), read.count("completion_tokens", "output_tokens")
-    n_input = read.count("input_tokens")
-    if n_input is not None and (read.has("cache_read_input_tokens") or read.has("cache_creation_input_tokens")):
-        n_input += (read.count("cache_read_input_tokens") or 0) + (read.count("cache_creation_input_tokens") or 0)
-    return n_input, read.count("output_tokens", "completion_tokens")
-
-
-def _reasoning_is_apart(read: _Fields, n_input: int | None, n_output: int, reasoning: int) -> bool:
-    """Some providers leave hidden reasoning out of `completion_tokens`; their total gives them away."""
-    return reasoning > 0 and n_input is not None and read.count("total_tokens") == n_input + n_output + reasoning
-
-
 def _believed(given: int | None, estimate: int, name: str, flags: list[str]) -> int | None:
     """The reported total unless it is absent, or zero where we saw that there was something."""
     if given is None:
@@ -129,31 +101,61 @@ def _believed(given: int | None, estimate: int, name: str, flags: list[str]) -> 
     return given
 
 
-def _bounded(n_output: int, max_tokens: int | None, flags: list[str]) -> int:
-    """A completion over its bound is charged as reported; far over it, the bound is charged."""
-    if max_tokens is None or n_output <= max_tokens:
-        return n_output
-    flags.append("over_bound")
-    if n_output <= max_tokens * _OVER_BOUND + _SLACK:
-        return n_output
-    flags.append("implausible_completion_tokens")
-    return max_tokens
+def _own_output(counts: Counts, generated_estimate: int, max_tokens: int | None) -> int:
+    """Our own count, or what the total leaves for the completion: of hidden thinking we saw nothing."""
+    if counts.total is None or counts.input is None:
+        return generated_estimate
+    left = counts.total - counts.input
+    return generated_estimate if _is_far_over(left, max_tokens) else max(generated_estimate, left)
 
 
-def _cache_parts(read: _Fields, n_input: int, flags: list[str]) -> tuple[int, int]:
-    """Prompt tokens read from and written to the provider's cache; both 0 (full price) when they exceed the prompt."""
-    cached = read.count(
-        "prompt_tokens_details.cached_tokens",
-        "input_tokens_details.cached_tokens",
-        "cache_read_input_tokens",
-        "prompt_cache_hit_tokens",
+def _with_hidden(counts: Counts, n_output: int, max_tokens: int | None, flags: list[str]) -> tuple[int, int]:
+    """Completion and reasoning tokens with those that only the total tells of: some leave thinking out of the rest."""
+    reasoning = counts.reasoning
+    if counts.reasoning_apart:
+        n_output += reasoning
+    if counts.total is None or counts.input is None:
+        return n_output, reasoning
+    hidden = counts.total - counts.input - n_output
+    if hidden == 0:
+        return n_output, reasoning
+    if hidden < 0 or _is_far_over(n_output + hidden, max_tokens):
+        flags.append("total_differs")  # the parts say more, or the total cannot be: the parts are billed
+        return n_output, reasoning
+    flags.append("total_differs" if reasoning not in (0, hidden) else "reasoning_added")
+    return n_output + hidden, reasoning or hidden
+
+
+def _bounded(tokens: int, bound: int | None, side: str, flags: list[str]) -> int:
+    """More than its bound is charged as reported; far more than that is not believed, and the bound is charged."""
+    if bound is None or tokens <= bound:
+        return tokens
+    flags.append(f"{side}_over_bound")
+    if not _is_far_over(tokens, bound):
+        return tokens
+    flags.append(f"implausible_{side}_tokens")
+    return bound
+
+
+def _is_far_over(tokens: int, bound: int | None) -> bool:
+    return tokens > MAX_PLAUSIBLE if bound is None else tokens > bound * _OVER_BOUND + _SLACK
+
+
+def _with_parts(counts: Counts, n_input: int, n_output: int, reasoning: int, flags: list[str]) -> Usage:
+    """The usage with the smaller parts, each within the whole it belongs to; sound may also lie in the cache."""
+    audio_input = min(counts.audio_input, n_input - counts.cached_input - counts.cache_write)
+    audio_output = min(counts.audio_output, n_output - reasoning)
+    if counts.audio_input > n_input or counts.audio_output > n_output:
+        flags.append("audio_over_total")
+    if counts.cache_write_1h > counts.cache_write:
+        flags.append("cache_1h_over_written")
+    return Usage(
+        input=n_input,
+        output=n_output,
+        cached_input=counts.cached_input,
+        cache_write=counts.cache_write,
+        reasoning=reasoning,
+        cache_write_1h=min(counts.cache_write_1h, counts.cache_write),
+        audio_input=audio_input,
+        audio_output=audio_output,
     )
-    written = read.count(
-        "prompt_tokens_details.cache_write_tokens",
-        "prompt_tokens_details.cache_creation_tokens",
-        "cache_creation_input_tokens",
-    )
-    if (cached or 0) + (written or 0) > n_input:
-        flags.append("cache_over_prompt")
-        return 0, 0
-    return cached or 0, written or 0

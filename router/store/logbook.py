@@ -26,6 +26,7 @@ FROM_DECISION = (
 FROM_OUTCOME = (
     "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens", "usage_source",
     "nano_usd", "seconds", "ttft_s", "overhead_s", "finish_reasons", "tool_calls", "fallback_reason", "error",
+    "cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "gpu_us", "prices", "usage_flags",
 )  # fmt: skip
 LIVE_KINDS = tuple(ROWS)
 

@@ -175,6 +175,10 @@ def _usages() -> dict[str, Fault]:
         "float": {**sound, "completion_tokens": 7.5},
         "list": [5, 7],
         "wrong_total": {**sound, "total_tokens": 1},
+        "other_cost": {**sound, "cost": 0.5},
+        "prompt_far_over": {**sound, "prompt_tokens": 60_000, "total_tokens": 60_007},
+        "more_cached_than_prompt": {**sound, "prompt_tokens_details": {"cached_tokens": 9}},
+        "more_reasoning_than_completion": {**sound, "completion_tokens_details": {"reasoning_tokens": 9}},
     }
     found = {f"usage_{name}": Fault(with_usage(value), "ok") for name, value in values.items()}
     return found | {"usage_missing": Fault(without_usage, "ok")}

@@ -28,7 +28,7 @@ from router.metrics import Metrics
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
-SETTING = re.compile(r"^\| `([a-z_<>.\[\]]+)` \| (\S.*?) \|", re.MULTILINE)
+SETTING = re.compile(r"^\| `([a-z0-9_<>.\[\]]+)` \| (\S.*?) \|", re.MULTILINE)
 HEADER = re.compile(r"x-gearshift-[a-z-]+")
 SERIES = re.compile(r"\bgearshift_[a-z_]+")
 CODE = re.compile(r"^\| \d{3} \| `([a-z_]+)`", re.MULTILINE)

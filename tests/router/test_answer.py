@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.prices import Usage
+from policies.prices import Price, Usage, cost_nano_usd
 from router.http.answer import read_answer, render
 from router.http.usage import MAX_PLAUSIBLE, client_usage, read_usage
+from router.http.usage_fields import costs_differ, reported_usd
 from router.upstreams.base import UpstreamError
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
@@ -112,7 +113,7 @@ def test_without_a_usage_object_we_count(raw: Any) -> None:
 
 @pytest.mark.parametrize(("tokens", "charged"), [(100, 100), (150, 150), (214, 214), (5000, 100)])
 def test_a_completion_over_its_bound_is_charged_until_it_is_unbelievable(tokens: int, charged: int) -> None:
-    usage, _, flags = billed({**USAGE, "completion_tokens": tokens})
+    usage, _, flags = billed({**USAGE, "completion_tokens": tokens, "total_tokens": 10 + tokens})
     assert (usage.output, bool(flags)) == (charged, tokens > 100)
 
 
@@ -141,22 +142,53 @@ NAMES = st.sampled_from(
     [
         *("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens", "cached_tokens"),
         *("cache_read_input_tokens", "cache_creation_input_tokens", "cache_write_tokens", "prompt_cache_hit_tokens"),
-        "reasoning_tokens",
+        *("reasoning_tokens", "audio_tokens", "ephemeral_1h_input_tokens", "ephemeral_5m_input_tokens"),
+        *("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "totalTokenCount"),
+        *("cachedContentTokenCount", "toolUsePromptTokenCount", "prompt_eval_count", "eval_count", "cost"),
     ]
 )
 FLAT = st.dictionaries(NAMES, VALUES)
-DETAILS = st.sampled_from(["prompt_tokens_details", "completion_tokens_details", "input_tokens_details"])
+MODALITIES = st.lists(
+    st.fixed_dictionaries({"modality": st.sampled_from(["AUDIO", "TEXT"]), "tokenCount": VALUES}) | VALUES, max_size=3
+)
+HELD = FLAT | VALUES | MODALITIES
+DETAILS = st.sampled_from(
+    [
+        *("prompt_tokens_details", "completion_tokens_details", "input_tokens_details", "output_tokens_details"),
+        *("cache_creation", "promptTokensDetails", "cacheTokensDetails", "candidatesTokensDetails", "cost_details"),
+    ]
+)
+PRICE = Price(3, 11, cached_input=1, cache_write=4, reasoning=13, cache_write_1h=6, audio_input=40, audio_output=80)
 
 
-@settings(max_examples=400, deadline=None)
-@given(flat=FLAT, details=st.dictionaries(DETAILS, FLAT | VALUES), bound=st.none() | st.integers(1, 50))
-def test_usage_is_always_something_that_can_be_billed(flat: Any, details: Any, bound: int | None) -> None:
-    usage, source, _ = read_usage({**flat, **details}, prompt_estimate=8, generated_estimate=5, max_tokens=bound)
-    parts = (usage.input - usage.cached_input - usage.cache_write, usage.cached_input, usage.cache_write)
-    assert all(part >= 0 for part in (*parts, usage.output - usage.reasoning, usage.reasoning))
-    assert usage.input > 0
-    assert source in ("upstream", "counted")
-    shown = client_usage(usage, {**flat, **details}, cost_usd=1.0)
+@settings(max_examples=600, deadline=None)
+@given(
+    flat=FLAT,
+    details=st.dictionaries(DETAILS, HELD),
+    bound=st.none() | st.integers(1, 50),
+    prompt_bound=st.none() | st.integers(8, 50),
+)
+def test_usage_is_always_something_that_can_be_billed(
+    flat: Any, details: Any, bound: int | None, prompt_bound: int | None
+) -> None:
+    raw = {**flat, **details}
+    usage, source, flags = read_usage(
+        raw, prompt_estimate=8, generated_estimate=5, max_tokens=bound, max_prompt=prompt_bound
+    )
+    parts = (
+        usage.input - usage.cached_input - usage.cache_write - usage.audio_input,
+        *(usage.cached_input, usage.cache_write - usage.cache_write_1h, usage.cache_write_1h, usage.audio_input),
+        *(usage.output - usage.reasoning - usage.audio_output, usage.reasoning, usage.audio_output),
+    )
+    assert all(type(part) is int and part >= 0 for part in parts)
+    assert usage.input > 0 < usage.output
+    assert prompt_bound is None or usage.input <= prompt_bound * 1.5 + 64
+    assert bound is None or usage.output <= max(bound * 1.5 + 64, 5)
+    assert cost_nano_usd(usage, PRICE) > 0
+    assert source == "upstream" or flags
+    shown = client_usage(usage, raw, cost_usd=1.0)
     assert shown is not None
     assert shown["total_tokens"] == usage.input + usage.output
     assert orjson.dumps(shown)
+    told = reported_usd(raw)
+    assert told is None or costs_differ(told, 1) in (True, False)

@@ -70,3 +70,10 @@ def test_the_expected_cost_is_the_closed_form(prompt: int, price: int, output: i
     usd = expected_usd(facts, Needs(prompt_tokens=prompt, n=n))
     assert usd == pytest.approx(math.ceil((prompt * price + 3 * price * output * n) / 10**6) / 1e9)
     assert too_dear(facts, Needs(prompt_tokens=prompt, n=n)) is None
+
+
+def test_time_that_is_paid_for_is_expected_by_the_declared_speed() -> None:
+    price = Price(0, 0, gpu_second=2_000_000)
+    facts = ArmFacts(CANDIDATES[0].facts.arm, price=price, output_tokens=100, first_token_s=0.5, tokens_per_s=50.0)
+    assert expected_usd(facts, Needs(prompt_tokens=10)) == pytest.approx(2.5 * 0.002)
+    assert expected_usd(facts, Needs(prompt_tokens=10, max_tokens=25)) == pytest.approx(1.0 * 0.002)

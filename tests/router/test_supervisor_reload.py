@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from policies.prices import prices_version
 from router.brief import Brief, local_news, read_local_news
+from router.config.arms import effective_prices
 from router.config.load import build_config, config_hash
 from router.config.schema import Config
 from router.supervisor import Supervisor
@@ -36,6 +38,12 @@ def test_models_and_tenants_are_taken_and_the_address_is_kept(tmp_path: Path, ca
     assert set(after.models) == {"m", "n"}
     assert (after.server.port, after.encoder.name) == (4000, "minilm")
     assert "take a restart" in caplog.text
+
+
+def test_changed_prices_are_kept_as_they_come_into_force(tmp_path: Path) -> None:
+    second = config(models={"m": {**MODELS["m"], "price": {"input": 1, "output": 2}}})
+    after = reloaded(config(), second, tmp_path)
+    assert [path.stem for path in (tmp_path / "prices").iterdir()] == [prices_version(effective_prices(after))]
 
 
 def test_an_open_address_never_loses_its_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,17 +1,21 @@
 """litellm behind our interface: really called, through its `openai/` provider, where it is installed."""
 
+import importlib
 import importlib.util
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import pytest_asyncio
 
+from policies.prices import Usage
 from router.config.schema import Deployment, Timeouts
+from router.http.usage import read_usage
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.fake import FakeServer
-from router.upstreams.litellm import LiteLLMMissing, LiteLLMUpstream
+from router.upstreams.litellm import LiteLLMMissing, LiteLLMUpstream, load_litellm
 
 HERE = importlib.util.find_spec("litellm") is not None
 # litellm 1.106 imports `mcp` as soon as a request has tools, and does not declare it.
@@ -21,6 +25,7 @@ needs_litellm = pytest.mark.skipif(not HERE, reason="litellm is not installed: p
 quiet = pytest.mark.filterwarnings("ignore")
 pytestmark = [needs_litellm, quiet, pytest.mark.slow]
 PATIENT = Timeouts()
+USAGES = Path(__file__).parents[1] / "fixtures" / "usage"
 
 
 @pytest_asyncio.fixture
@@ -129,3 +134,33 @@ async def test_nobody_listening_is_connect(upstream: LiteLLMUpstream) -> None:
         await upstream.send(call(), PATIENT)
     assert caught.value.kind in ("connect", "status")
     assert caught.value.retryable
+
+
+def native_usages() -> list[Any]:
+    """Usage in a provider's own format, for which litellm stands between it and us."""
+    found = []
+    for provider, marked_by in (("anthropic", "input_tokens"), ("gemini", "promptTokenCount")):
+        told = orjson.loads((USAGES / f"{provider}.json").read_bytes())
+        native = [case for case in told["cases"] if marked_by in case["usage"]]
+        # litellm takes a sum that is null for zero, and loses the parts that stand beside it.
+        kept = [case for case in native if None not in case["usage"].values()]
+        found += [pytest.param(provider, case, id=f"{provider}: {case['name']}") for case in kept]
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("provider", "case"), native_usages())
+def test_a_providers_own_usage_is_the_same_through_the_sdk(provider: str, case: Any, stream: bool) -> None:
+    sdk = load_litellm()
+    if provider == "anthropic":
+        module = importlib.import_module("litellm.llms.anthropic.chat.transformation")
+        usage = module.AnthropicConfig().calculate_usage(case["usage"], None)
+    else:
+        module = importlib.import_module("litellm.llms.vertex_ai.gemini.vertex_and_google_ai_studio_gemini")
+        usage = module.VertexGeminiConfig.calculate_usage({"usageMetadata": case["usage"]})
+    answer = sdk.ModelResponseStream(choices=[]) if stream else sdk.ModelResponse()
+    answer.usage = usage
+    # As `LiteLLMReply` writes them.
+    shown = orjson.loads(orjson.dumps(answer.model_dump(mode="json", exclude_unset=stream)))
+    told = read_usage(shown["usage"], prompt_estimate=8, generated_estimate=1, max_tokens=None)
+    assert told == (Usage(**case["tokens"]), "upstream", ())

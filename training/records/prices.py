@@ -7,11 +7,12 @@ from pathlib import Path
 from policies.prices import Price, nano_usd_per_mtok
 from training.records.record import RecordError
 
-_REQUIRED, _OPTIONAL = ("input", "output"), ("cached_input", "cache_write", "reasoning")
+_REQUIRED = ("input", "output")
+_OPTIONAL = ("cached_input", "cache_write", "reasoning", "cache_write_1h", "audio_input", "audio_output")
 
 
 def read_prices(file: Path) -> dict[str, Price]:
-    """Arm name -> price, of ``{arm: {input: …, output: …}}``; also ``cached_input``, ``cache_write``, ``reasoning``.
+    """Arm name -> price, of ``{arm: {input: …, output: …}}``; the other kinds of token of `Price` by their names.
 
     Raises:
         RecordError: The file cannot be read, or an arm lacks a price or has one that is no amount; names the arm.
