@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "replay": ("router.commands.replay:command", "Drive recorded prompts through a gateway and post their scores"),
     "train": ("training.commands.train:command", "Fit a policy or an encoder"),
     "evaluate": ("training.commands.evaluate:command", "What another policy would have earned on the gateway's log"),
+    "savings": ("training.commands.savings:command", "What routing saved against a baseline, with intervals"),
     "benchmark": ("training.commands.benchmark:command", "Compare policies on recorded outcomes, with intervals"),
     "report": ("training.commands.report:command", "Render a stored benchmark result as a page with pictures"),
     "floors": (

@@ -12,6 +12,7 @@ from policies.policy import ArmFacts
 from policies.prices import NANO, UnknownPrice, Usage, cost_nano_usd
 from policies.records import AttemptRecord, DecisionRow, OutcomeRow
 from router.ask import Ask
+from router.baseline import same_tokens_usd
 from router.bill import lost_nano_usd, reported, unfinished
 from router.http.generated import Generated
 from router.http.parse import ChatRequest
@@ -237,15 +238,9 @@ class Exchange:
             pairs.append(("x-gearshift-late", "true"))
         if self.settled and self.usage_source != "none" and self.usd is not None:
             pairs.append(("x-gearshift-cost-usd", f"{self.usd:.9f}"))
-            pairs.extend(self._baseline())
+            if (baseline := same_tokens_usd(self)) is not None:
+                pairs.append(("x-gearshift-baseline-cost-usd", f"{baseline:.9f}"))
         return [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
-
-    def _baseline(self) -> list[tuple[str, str]]:
-        """Cost of the same tokens at the reference arm's price: a figure for people, not a bill."""
-        reference = self.setup.arms.get(self.caller.config.reference or "")
-        if reference is None or reference.price is None:
-            return []
-        return [("x-gearshift-baseline-cost-usd", f"{cost_nano_usd(self.usage, reference.price) / NANO:.9f}")]
 
     def shown(self) -> dict[str, object]:
         """The `gearshift` object of the answer, for clients that asked for it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
 
 from policies.prices import NANO
+from router.baseline import baselines
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -37,7 +38,11 @@ class Metrics:
         self.rejected = counter("rejected", "Requests refused before a decision", "code")
         self.decisions = counter("decisions", "Decisions", "policy", "kind", "late", "far")
         self.tokens = counter("tokens", "Tokens billed", "model", "kind")
-        self.cost_usd = counter("cost_usd", "USD billed", "tenant", "model")
+        self.cost_usd = counter("cost_usd", "USD billed", "tenant", "model", "mode")
+        self.baseline_usd = counter(
+            "baseline_usd", "USD that answers are guessed to have cost on the reference arm", "tenant", "by"
+        )
+        self.baseline_paid_usd = counter("baseline_paid_usd", "USD that the same answers cost", "tenant", "by")
         self.budget_refusals = counter(
             "budget_refusals", "Reservations that did not fit a budget, by what came of it", "tenant", "outcome"
         )
@@ -133,7 +138,10 @@ class Metrics:
             if usd is None:
                 self._child(self.unpriced, model).inc()
             else:
-                self._child(self.cost_usd, tenant, model).inc(usd)
+                self._child(self.cost_usd, tenant, model, exchange.served.mode).inc(usd)
+                for by, baseline in baselines(exchange):
+                    self._child(self.baseline_usd, tenant, by).inc(baseline)
+                    self._child(self.baseline_paid_usd, tenant, by).inc(usd)
         if exchange.ttft_s is not None:
             self._child(self.ttft_seconds, model).observe(exchange.ttft_s)
         if exchange.fallback_reason is not None:

@@ -30,7 +30,8 @@ LABELLED = DRAWN | {"forced", "late", "single"}  # no free draws, but who served
 _FIRST_LOOK = ("kind", "arms", "encoder_id", "at", "decision_id", "outcome_status", *SUMMED)
 _COLUMNS = (
     "kind", "at", "decision_id", "tenant", "arm", "arms", "propensities", "trade_off", "prompt_tokens", "max_tokens",
-    "encoder_id", "embedding_dim", "embedding", "features", "outcome_status", "outcome_served_arm", "feedback", *SUMMED,
+    "encoder_id", "embedding_dim", "embedding", "features", "parent_id", "outcome_status", "outcome_served_arm",
+    "feedback", *SUMMED,
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ class LoggedRounds:
         began: POSIX seconds of every drawn decision, in the log's order.
         later: What later requests of a turn added to its decision.
         missing: What becomes of rounds without a judgement.
+        steps: Whether decisions of cascade steps are rounds too, beside those of the requests that led to them.
     """
 
     folder: Path
@@ -93,6 +95,7 @@ class LoggedRounds:
     began: Reals = field(repr=False)
     later: Later = field(repr=False)
     missing: Missing = field(default_factory=Missing)
+    steps: bool = True
 
     def chunks(self, tally: Tally | None = None, *, progress: Progress | None = None) -> Iterator[Rounds]:
         """Rounds with an outcome, some thousands at a time; quality is NaN only where it is to be imputed.
@@ -162,6 +165,8 @@ class LoggedRounds:
         for found in whole(kind).unique().to_pylist():
             if found not in kinds:
                 yield found or "outcome without decision", is_value(kind, found)
+        if not self.steps:
+            yield "cascade step", ~is_value(table["parent_id"], None)
         yield "open", np.logical_or.reduce([is_value(status, each) for each in NO_END])
         yield "no embedding", whole(table["embedding_dim"]).fill_null(0).to_numpy() == 0
         yield "another encoder", ~is_value(table["encoder_id"], self.encoder_id)
@@ -232,6 +237,7 @@ def open_rounds(
     since: float | None = None,
     until: float = np.inf,
     missing: Missing | None = None,
+    steps: bool = True,
 ) -> LoggedRounds:
     """Read through the log once: which arms there were, and what later requests of a turn added.
 
@@ -275,4 +281,5 @@ def open_rounds(
         np.concatenate(began),
         later.summed(),
         missing or Missing(),
+        steps,
     )

@@ -11,7 +11,7 @@ from training.ope.intervals import Estimate
 if TYPE_CHECKING:
     from rich.table import Table
 
-_WHY = {
+WHY = {
     "forced": "named by the client",
     "sticky": "kept from an earlier turn",
     "late": "decided too late",
@@ -22,6 +22,7 @@ _WHY = {
     "unjudged": "nobody judged the answer",
     "no embedding": "logged without embedding",
     "another encoder": "embedded by another encoder",
+    "cascade step": "decided after an answer failed its check",
     "outcome without decision": "its decision is not in the log",
 }
 
@@ -51,9 +52,7 @@ def lines_of(evaluation: Evaluation) -> list[str]:
         newest = datetime.fromtimestamp(log["newest_at"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
         lines.append(f"newest row {newest} UTC; `gearshift log archive` adds what came later")
     if excluded:
-        told = (
-            f"{n:,} {_WHY.get(why, why)} ({why})" for why, n in sorted(log["excluded"].items(), key=lambda x: -x[1])
-        )
+        told = (f"{n:,} {WHY.get(why, why)} ({why})" for why, n in sorted(log["excluded"].items(), key=lambda x: -x[1]))
         lines.append("left out: " + ", ".join(told))
     quality = "unknown" if log["tq"] is None else f"{log['tq']:.2f}"
     lines.append(f"coverage of clusters × arms (SACo) {log['saco']:.2f}; quality of the log (TQ) {quality}")

@@ -125,8 +125,10 @@ def rows_of(log: SimulatedLog) -> list[Row]:
     return rows
 
 
-def write_archive(folder: Path, rows: Sequence[Row], more: Sequence[FeedbackRow] = ()) -> Path:
-    """A data directory of these rows, and of ``more`` feedback on them."""
+def write_archive(
+    folder: Path, rows: Sequence[Row], more: Sequence[FeedbackRow] = (), *, step_s: float = 0.001
+) -> Path:
+    """A data directory of these rows, ``step_s`` apart, and of ``more`` feedback on them."""
     decisions = [
         (asdict(decision), vector.tobytes() if decision.embedding_dim else b"") for decision, vector, _, _ in rows
     ]
@@ -138,12 +140,13 @@ def write_archive(folder: Path, rows: Sequence[Row], more: Sequence[FeedbackRow]
     for kind, entries in kinds.items():
         place = folder / "archive" / kind / "shard=03"
         place.mkdir(parents=True)
+        times = [1.0 + i * step_s for i in range(len(entries))]
         table = to_table(
             kind,
             [
-                Entry(f"{1000 + i}-0", 1.0 + i / 1000, orjson.dumps(row), vector)
-                for i, (row, vector) in enumerate(entries)
+                Entry(f"{round(1000 * at)}-0", at, orjson.dumps(row), vector)
+                for at, (row, vector) in zip(times, entries, strict=True)
             ],
         )
-        pq.write_table(table, place / f"1000-0-{999 + len(entries)}-0.parquet")
+        pq.write_table(table, place / f"1000-0-{round(1000 * times[-1]) if times else 1000}-0.parquet")
     return folder
