@@ -41,7 +41,7 @@ def imported(package: str) -> Iterator[tuple[str, str]]:
         ("policies", ["minilm", "sentence-transformers", "train"]),
         ("router", ["local", "litellm"]),
         ("training", ["train", "encoder", "rivals"]),
-        ("bench", ["dev"]),
+        ("bench", ["dev", "rivals"]),
     ],
 )
 def test_every_import_is_declared(package: str, extras: list[str]) -> None:

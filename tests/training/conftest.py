@@ -47,6 +47,8 @@ def world() -> OutcomeTable:
     prompts = tuple(f"{'easy' if kind else 'hard'} question {i}" for i, kind in enumerate(easy))
     inputs = np.full((n, 2), 10)
     nano = inputs * [100, 10_000] + tokens * [100, 10_000]
+    for shared in (scores, tokens, inputs, nano):
+        shared.setflags(write=False)  # of a whole run: a test that writes would change what others see
     return OutcomeTable(
         name="world",
         query_ids=tuple(f"q{i:03}" for i in range(n)),

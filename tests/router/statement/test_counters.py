@@ -18,7 +18,8 @@ ENTRIES = Statement(BY_ACCOUNT, {
 
 
 def counted(window: Window, spent: int) -> list[Balance]:
-    return [Balance(window, "2026-11-30", 0, spent, 0)]
+    begins_at, ends_at = 1_795_996_800, 1_796_083_200
+    return [Balance(window, "2026-11-30", begins_at, ends_at, float(begins_at), spent=spent, reserved=0)]
 
 
 @pytest.mark.parametrize(
