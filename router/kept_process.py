@@ -4,6 +4,7 @@ import contextlib
 import logging
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ FIRST_BACKOFF_S, LAST_BACKOFF_S = 1.0, 60.0
 STOP_S = 5.0
 
 
-class KeptProcess:
+class KeptProcess(ABC):
     """Call everything from the supervisor's main thread: the process dies with the thread that started it.
 
     Attributes:
@@ -31,9 +32,9 @@ class KeptProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._backoff_s, self._started_at, self._again_at = FIRST_BACKOFF_S, 0.0, 0.0
 
+    @abstractmethod
     def start(self, config: Config) -> tuple[subprocess.Popen[bytes], bytes] | None:
         """The process started as this configuration says, and what it is told on its standard input; None: no need."""
-        raise NotImplementedError
 
     @property
     def pid(self) -> int | None:

@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 
 from policies.tradeoff import TradeOff
@@ -103,10 +103,11 @@ class Tenants:
         self._keep(config, kept or NOTHING_KEPT, now)
 
     def _keep(self, config: Config, kept: Kept, now: float) -> None:
-        windows = {name: windows_of(config, name, tenant) for name, tenant in self.usable.items()}
+        callers = {name: caller_of(config, name, tenant, key_id="") for name, tenant in self.usable.items()}
         for key in kept.keys.values():
-            name, tenant = key.tenant, self.usable.get(key.tenant)
-            caller = None if tenant is None else Caller(name, tenant.organisation, key.key_id, tenant, windows[name])
+            caller = callers.get(key.tenant)
+            if caller is not None:
+                caller = replace(caller, key_id=key.key_id)
             until_s = float("inf") if key.expires_at is None else self._clock() + key.expires_at - now
             self._add(_Known(key.digest, caller, key.tenant, until_s))
 

@@ -1,6 +1,5 @@
 """Evaluation and learning from logs of one answer per query, judged by tables in which every arm answered."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,17 +30,6 @@ EXPLORE = (0.05, 0.2, 1.0)
 Tell = Callable[[str], None]
 
 pytestmark = pytest.mark.accept
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Shows a line whatever pytest captures."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"{text}\n")
-
-    return show
 
 
 class ByQuery:

@@ -5,7 +5,6 @@ and is judged by all, whose mean is the truth to a draw without replacement; the
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,17 +64,6 @@ def drawn_of(forecast: Forecast, table: OutcomeTable, *, floor: float = FLOOR) -
         n_calibration=N_CALIBRATION,
     )
     return draw_calibrations(floors, forecast, table, floor=floor, n_draws=N_DRAWS)
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], object]:
-    """Writes where it is seen, whether the test passes or not."""
-
-    def write(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(text)
-
-    return write
 
 
 @pytest.mark.accept

@@ -169,17 +169,6 @@ def benchmark(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
     return run
 
 
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Writes where it is seen, whether the test passes or not."""
-
-    def write(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(text)
-
-    return write
-
-
 def time_row(what: str, result: Result, *, most: float | None = None) -> Row:
     return Row("1", f"{what}: minutes in {result['jobs']} processes", result["wall_s"] / 60.0, most=most)
 

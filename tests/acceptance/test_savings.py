@@ -1,6 +1,5 @@
 """Savings estimated from logs of one answer per query, judged by a table in which every arm answered."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,17 +24,6 @@ LOGS, ROUNDS = 170, 4_000  # logs of each of three pairs
 Tell = Callable[[str], None]
 
 pytestmark = pytest.mark.accept
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Shows a line whatever pytest captures."""
-
-    def show(text: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"{text}\n")
-
-    return show
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """The archiver: a crash after any step, followed by another pass, loses and doubles nothing."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
 import redis
+from crashing import Killed, killed_after
 
 from policies.archive_schema import partitions, read_log
 from router.config.schema import StoreConfig
@@ -17,22 +17,6 @@ from router.store.keys import log_key, shard_of
 from router.store.valkey import StoreOptions, ValkeyStore
 
 LOG = log_key(shard_of("acme"))
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
-
-
-def killed_after(wanted: int) -> Callable[[str], None]:
-    """A step function that dies at the n-th step."""
-    done: list[str] = []
-
-    def step(name: str) -> None:
-        done.append(name)
-        if len(done) == wanted:
-            raise Killed(name)
-
-    return step
 
 
 async def fill(url: str, directory: Path, requests: range) -> None:

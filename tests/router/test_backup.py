@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
-import typer
+from commanding import run
 from rig import tree
 from typer.testing import CliRunner
 
@@ -36,12 +36,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "gearshift.yaml"
     path.write_text(json.dumps(tree(tenants={"filed": {"keys": ["k-1"]}}, store={"dir": str(tmp_path / "data")})))
     return path
-
-
-def run(command: typer.Typer, config: Path, *words: str) -> str:
-    result = CliRunner().invoke(command, [*words, "--config", str(config)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def failure(config: Path, *words: str) -> str:

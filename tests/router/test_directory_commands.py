@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import redis
-import typer
+from commanding import run
 from rig import tree
 from typer.testing import CliRunner
 
@@ -28,12 +28,6 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = tmp_path / "gearshift.yaml"
     path.write_text(json.dumps(tree(tenants={"filed": {"keys": ["k-1"]}}, store={"dir": str(tmp_path / "data")})))
     return path
-
-
-def run(command: typer.Typer, config: Path, *words: str) -> str:
-    result = CliRunner().invoke(command, [*words, "--config", str(config)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.stdout
 
 
 def test_from_the_first_tenant_to_a_revoked_key_with_the_gateway_down_and_up(config: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import redis
+from crashing import Killed, killed_after
 from rig import tree
 from typer.testing import CliRunner
 
@@ -28,21 +29,6 @@ from router.store.valkey import StoreOptions, ValkeyStore
 
 CANARY, OTHER = "canary-7f3a9c41", "neighbour-5b2e"
 ORGANISATION = "acme*[o]"  # as a pattern it would match others' keys, or none
-
-
-class Killed(Exception):
-    """Stands for kill -9."""
-
-
-def killed_after(wanted: int) -> Callable[[str], None]:
-    done: list[str] = []
-
-    def step(name: str) -> None:
-        done.append(name)
-        if len(done) == wanted:
-            raise Killed(name)
-
-    return step
 
 
 async def answered(url: str, directory: Path, tenant: str, numbers: range, *, mark: str) -> None:

@@ -100,10 +100,11 @@ CLOCK = Clock()
 
 
 def test_a_key_of_the_store_names_its_tenant_beside_those_of_the_file() -> None:
-    found = with_kept(kept_key("key-k", "kept"), organisation="o", budgets=[{"per": "day", "usd": 1}])
+    found = with_kept(kept_key("key-k", "kept"), organisation="o", budgets=[{"per": "day", "usd": 1, "pace": True}])
     caller = found.authenticate({b"x-api-key": b"key-k"})
     assert (caller.tenant, caller.organisation, caller.key_id) == ("kept", "o", key_hmac(SECRET, "key-k")[:8])
     assert [window.limit for window in caller.windows] == [10**9]
+    assert caller.paced == caller.windows
     assert found.authenticate({b"x-api-key": b"key-b"}).tenant == "b"
     with pytest.raises(Unauthorized):
         found.authenticate({b"x-api-key": b"key-c"})
