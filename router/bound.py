@@ -6,6 +6,7 @@ from router.ask import Ask
 from router.config.budgets import is_free, is_local
 from router.http.parse import ChatRequest
 from router.outgoing import outgoing, sent_max_tokens
+from router.store.limits import Claim
 
 # What no text of the request accounts for: a template's frame, a default system prompt, the endpoint's words on tools.
 FRAME_TOKENS = 256
@@ -54,6 +55,23 @@ def bound_nano_usd(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> int:
     frame = len(asking.system.encode()) if asking.system else 0
     output = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens)) or 0
     return _dearest(facts.price, prompt_bound(ask.chat) + frame, output * ask.chat.n)
+
+
+def claim_of(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> Claim | None:
+    """What a request takes of its limits on this arm; None where it is under none.
+
+    Where nothing bounds the answer, the model's own bound does: only a tenant with a budget has it sent.
+    """
+    limits = ask.caller.limits
+    if not limits:
+        return None
+    tokens = 0
+    if any(limit.tokens for limit in limits):
+        system, chat = ask.setup.asking[facts.name].system, ask.chat
+        sent = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens))
+        output = ask.setup.config.models[facts.arm.model].max_output_tokens if sent is None else sent
+        tokens = prompt_bound(chat) + (len(system.encode()) if system else 0) + output * chat.n
+    return Claim(limits, tokens=tokens, mode="" if ask.continues else facts.mode)
 
 
 def _dearest(price: Price, n_input: int, n_output: int) -> int:

@@ -13,8 +13,10 @@ from policies.policy import ArmFacts
 from policies.prices import NANO, UnknownPrice, Usage, cost_nano_usd
 from policies.records import AttemptRecord, DecisionRow, OutcomeRow
 from router.ask import Ask
+from router.bound import claim_of
 from router.http.generated import Generated
 from router.http.parse import ChatRequest
+from router.http.rate_headers import rate_headers
 from router.http.usage import read_usage
 from router.perceive import Sight
 from router.ruling import Ruling
@@ -22,6 +24,7 @@ from router.sessions import Standing, tool_call_keys
 from router.setup import Setup
 from router.store.base import End, Start
 from router.store.ledger import Hold
+from router.store.limits import Allowance
 from router.store.recovery import make_stub
 from router.tenants import Caller
 
@@ -56,6 +59,7 @@ class Exchange:
     settled: bool = False
     hold: Hold | None = None  # what is reserved; None: the tenant has no budget
     redraws: list[dict[str, object]] = field(default_factory=list)
+    allowances: tuple[Allowance, ...] = ()  # of its limits, as it was opened
 
     def __post_init__(self) -> None:
         self.served = self.ruling.decision.arm
@@ -161,6 +165,7 @@ class Exchange:
             row=orjson.dumps(row),
             embedding=embedding.astype(np.float16).tobytes(),
             hold=self.hold,
+            claim=claim_of(self.ask, self.served, prompt_tokens=self.sight.context.prompt_tokens),
         )
 
     def _decision_row(self, *, embedding_dim: int) -> DecisionRow:
@@ -206,7 +211,6 @@ class Exchange:
 
     def end(self, *, status: str, http_status: int, error: str | None = None) -> End:
         """Outcome row, session and tool-call owners for ``Store.settle``."""
-        standing = Standing(self.served.name, self.decision_id, self.chat.turn)
         row = OutcomeRow(
             request_id=self.request_id,
             decision_id=self.decision_id,
@@ -241,10 +245,12 @@ class Exchange:
             decision_id=self.decision_id,
             tenant=self.caller.tenant,
             session=self.ask.session if status == "ok" else "",
-            session_value=standing.dump(),
+            session_value=Standing(self.served.name, self.decision_id, self.chat.turn).dump(),
             tool_calls=tool_call_keys(self.caller, self.ask.session, self.tool_calls),
             reserved=self.hold is not None,
             nano_usd=row.nano_usd,
+            limited=bool(self.caller.limits),
+            tokens=self.usage.input + self.usage.output,
         )
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -268,7 +274,8 @@ class Exchange:
         if self.settled and self.usage_source != "none" and self.usd is not None:
             pairs.append(("x-gearshift-cost-usd", f"{self.usd:.9f}"))
             pairs.extend(self._baseline())
-        return [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
+        encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
+        return encoded + rate_headers(self.allowances)
 
     def _baseline(self) -> list[tuple[str, str]]:
         """Cost of the same tokens at the reference arm's price: a figure for people, not a bill."""

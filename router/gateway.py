@@ -1,6 +1,6 @@
 """Everything a worker serves with, wired once; only `setup` is ever replaced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
@@ -9,6 +9,7 @@ from router.encoding import EmbeddingService
 from router.metrics import Metrics
 from router.sessions import Sessions
 from router.setup import Setup
+from router.shares import Shares
 from router.store.base import Store
 
 
@@ -20,6 +21,7 @@ class Gateway:
         setup: The configuration in force; swapped whole on SIGHUP.
         secret: Keys the HMACs of API keys and sessions.
         rng: The only source of draws.
+        shares: Modes that the store said to have their share.
     """
 
     setup: Setup
@@ -30,3 +32,4 @@ class Gateway:
     metrics: Metrics
     rng: Generator
     secret: bytes
+    shares: Shares = field(default_factory=Shares)

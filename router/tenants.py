@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from policies.tradeoff import TradeOff
 from router.config.budgets import windows_of
+from router.config.caps import ALL_ALLOWED, Allowed, allowed_of, limits_of
 from router.config.schema import Config, Tenant, TradeOffConfig
 from router.errors import Unauthorized
 from router.store.ledger import Window
+from router.store.limits import Limit
 
 KEYLESS = "keyless"
 
@@ -19,6 +21,8 @@ class Caller:
 
     Attributes:
         windows: Budgets that every request of it must fit, its own and its organisation's; empty: it has none.
+        limits: Those that count each request: its own, its key's and its organisation's.
+        allowed: What the three allow together.
     """
 
     tenant: str
@@ -26,11 +30,21 @@ class Caller:
     key_id: str
     config: Tenant
     windows: tuple[Window, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    allowed: Allowed = ALL_ALLOWED
 
 
 def caller_of(config: Config, name: str, tenant: Tenant, *, key_id: str) -> Caller:
-    """The tenant as a caller, with the budgets that bind it."""
-    return Caller(name, tenant.organisation, key_id, tenant, windows_of(config, name, tenant))
+    """The tenant as a caller, with the budgets and caps that bind it."""
+    return Caller(
+        name,
+        tenant.organisation,
+        key_id,
+        tenant,
+        windows_of(config, name, tenant),
+        limits_of(config, name, tenant, key_id=key_id),
+        allowed_of(config, tenant, key_id=key_id),
+    )
 
 
 def key_hmac(secret: bytes, key: str) -> str:

@@ -16,6 +16,7 @@ from policies.zoo.conditions import condition
 from router.config import names
 from router.config.arms import arms_of
 from router.config.budgets import budget_problems
+from router.config.caps import cap_problems
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
@@ -53,6 +54,7 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
             yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
     yield from _repeated_keys(config, known)
     yield from budget_problems(config)
+    yield from cap_problems(config)
     yield from exposure(config)
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
     for name in config.trade_offs:

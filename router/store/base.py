@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.store.ledger import Hold
+from router.store.limits import Allowance, Claim
 
 
 class StoreUnavailable(Exception):
@@ -24,6 +25,7 @@ class Start:
         row: JSON of a ``policies.records.DecisionRow``.
         embedding: Raw float16 bytes, empty for none.
         hold: What the request reserves of its tenant's budgets; None for a tenant without.
+        claim: What it takes of its limits; None without any.
     """
 
     request_id: str
@@ -32,6 +34,7 @@ class Start:
     row: bytes
     embedding: bytes
     hold: Hold | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class End:
         tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
         reserved: The request may hold a reservation, which ends here.
         nano_usd: What is charged in its place; None: unknown, so all that was reserved is charged.
+        limited: The request may be counted by limits.
+        tokens: What it used, input and output; None: unknown, so what it took at its begin stays taken.
     """
 
     request_id: str
@@ -56,13 +61,16 @@ class End:
     tool_calls: Sequence[str] = ()
     reserved: bool = False
     nano_usd: int | None = None
+    limited: bool = False
+    tokens: int | None = None
 
 
 class Store(Protocol):
-    async def begin(self, start: Start) -> None:
-        """Open a request.
+    async def begin(self, start: Start) -> tuple[Allowance, ...]:
+        """Open a request; how its limits stand then, in their order, or nothing where that is not known.
 
         Raises:
+            LimitRefused, ShareRefused: A limit has no room; nothing is written.
             BudgetRefused: A window has no room for the bound; nothing is written.
             StoreFull, StoreUnavailable: Nothing is written, or the lease ends ``unknown_after_crash``.
         """

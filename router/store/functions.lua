@@ -1,7 +1,7 @@
 #!lua name=@LIBRARY@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
--- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded.
+-- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded, and so is `limits.lua`.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 1
@@ -33,6 +33,7 @@ end
 -- -> 1 opened, 0 known already, -1 full.
 -- With a budget also: bound in nano-USD, time ('': the server's), then account, per, limit ('': none) of each window
 -- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
+-- Last, always, what `admit` takes -> {1, allowance…} where there are limits, or its refusal.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -40,6 +41,10 @@ local function begin(keys, args)
   end
   if full(keys[1], args[5]) then
     return -1
+  end
+  local admitted, refused = admit(base(keys), scope, table.remove(args))
+  if refused then
+    return refused
   end
   local now = tonumber(args[10] or '') or now_s()
   if args[9] then
@@ -52,10 +57,10 @@ local function begin(keys, args)
   local expires = string.format('%d', now + tonumber(args[4]))
   redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6])
   append(keys[1], 'd', args[7], args[8])
-  return 1
+  return enter(base(keys), id, admitted)
 end
 
--- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…
+-- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…, tokens for `leave`
 -- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
@@ -64,6 +69,7 @@ local function settle(keys, args)
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
+  leave(base(keys), id, table.remove(args))
   local leased = redis.call('HDEL', base(keys) .. 'open', id)
   append(keys[1], 'o', args[3])
   if args[8] ~= '-' then

@@ -64,7 +64,7 @@ def last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
     row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
-        tenant=row.tenant, reserved=True,
+        tenant=row.tenant, reserved=True, limited=True,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
 from router.store.ledger import BudgetRefused, read_refusals
+from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
 from router.store.recovery import last_end
 
@@ -117,13 +118,13 @@ class ValkeyStore:
         self._backlog.close()
         await self._link.aclose()
 
-    async def begin(self, start: Start) -> None:
+    async def begin(self, start: Start) -> tuple[Allowance, ...]:
         options = self._options
         # Money that nobody counts would be spent twice: without the store a budget allows nothing.
         serve = options.when_down == "serve" and start.hold is None
         if serve and not self._link.is_up:
             self._backlog.begin(start, owner=self._tag)
-            return
+            return ()
         command = self._commands.begin(
             start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
         )
@@ -133,11 +134,12 @@ class ValkeyStore:
             if not serve:
                 raise
             self._backlog.begin(start, owner=self._tag)
-            return
+            return ()
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
-        if start.hold is not None and isinstance(reply, list):
+        if start.hold is not None and isinstance(reply, list) and reply[0] == -2:
             raise BudgetRefused(read_refusals(reply, start.hold))
+        return () if start.claim is None else read_allowances(reply, start.claim)
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
