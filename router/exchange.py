@@ -249,7 +249,7 @@ class Exchange:
             tool_calls=tool_call_keys(self.caller, self.ask.session, self.tool_calls),
             reserved=self.hold is not None,
             nano_usd=row.nano_usd,
-            limited=bool(self.caller.limits),
+            limited=any(limit.tokens or limit.concurrency for limit in self.caller.limits),
             tokens=self.usage.input + self.usage.output,
         )
 

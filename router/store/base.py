@@ -47,7 +47,7 @@ class End:
         tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
         reserved: The request may hold a reservation, which ends here.
         nano_usd: What is charged in its place; None: unknown, so all that was reserved is charged.
-        limited: The request may be counted by limits.
+        limited: A limit may count how the request ends: its tokens, or that it is open no more.
         tokens: What it used, input and output; None: unknown, so what it took at its begin stays taken.
     """
 

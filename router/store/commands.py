@@ -24,13 +24,13 @@ class Commands:
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
 
-    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: int | None = None) -> bytes:
+    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: float | None = None) -> bytes:
         """`at`: POSIX seconds in place of the store's clock, for tests."""
         scope = scope_of(start.organisation)
         reserved = held(start.hold, at=at) if start.hold is not None else ()
         return pack(
-            "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water, start.stub,
-            start.row, start.embedding, *reserved, claimed(start.claim, at_ms=None if at is None else at * 1000),
+            "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water,
+            start.stub + claimed(start.claim, at=at), start.row, start.embedding, *reserved,
         )  # fmt: skip
 
     def settle(self, end: End) -> bytes:

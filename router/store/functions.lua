@@ -33,7 +33,7 @@ end
 -- -> 1 opened, 0 known already, -1 full.
 -- With a budget also: bound in nano-USD, time ('': the server's), then account, per, limit ('': none) of each window
 -- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
--- Last, always, what `admit` takes -> {1, allowance…} where there are limits, or its refusal.
+-- With limits, behind a tab after the stub, what `admit` takes -> {1, allowance…}, or its refusal.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -42,7 +42,7 @@ local function begin(keys, args)
   if full(keys[1], args[5]) then
     return -1
   end
-  local admitted, refused = admit(base(keys), scope, table.remove(args))
+  local admitted, refused = admit(base(keys), scope, args[6])
   if refused then
     return refused
   end
@@ -57,7 +57,7 @@ local function begin(keys, args)
   local expires = string.format('%d', now + tonumber(args[4]))
   redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6])
   append(keys[1], 'd', args[7], args[8])
-  return enter(base(keys), id, admitted)
+  return enter(base(keys), admitted)
 end
 
 -- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…, tokens for `leave`
@@ -69,7 +69,7 @@ local function settle(keys, args)
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
-  leave(base(keys), id, table.remove(args))
+  leave(base(keys), scope, id, table.remove(args))
   local leased = redis.call('HDEL', base(keys) .. 'open', id)
   append(keys[1], 'o', args[3])
   if args[8] ~= '-' then

@@ -86,9 +86,9 @@ def ends_at(per: Per, at: float) -> int:
     return (int(at) // step + 1) * step
 
 
-def held(hold: Hold, *, at: int | None) -> list[str]:
+def held(hold: Hold, *, at: float | None) -> list[str]:
     """The arguments of `begin` that reserve."""
-    parts = [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(at)]
+    parts = [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(int(at))]
     for window in hold.windows:
         free = hold.soft and window.account != ORGANISATION_ACCOUNT
         parts += (window.account, window.per, "" if free else str(window.limit))

@@ -1,46 +1,37 @@
 -- Rate limits, concurrency and shares of modes, counted in the call that opens a request and corrected in the one that
 -- closes it. A limit belongs to an account: a tenant, one of its keys, or the organisation.
--- `…lim:<scope><account>`: the millisecond of the last change, then requests and tokens that are used, in 60000ths of
--- one. At a limit of L a minute L of them leak each millisecond and 60000·L fill it: whole numbers, exact below 2^53.
--- `…running`: open requests by account. `…limited`: by open request, what its end gives back.
+-- `…limits` has by account four numbers: the millisecond of the last change, requests and tokens that are used, in
+-- 60000ths of one, and open requests. At a limit of L a minute L of them leak each millisecond and 60000·L fill it: whole
+-- numbers, exact below 2^53. `…shares` has the requests by mode. A claim stays in the lease, behind a tab after the stub:
+-- who ends the request, and be it for a gateway that died, gives back what was taken.
+-- Few calls and few tables: each call of the store costs about as much as all the arithmetic.
 -- Source: ITU-T I.371 (03/2004), Annex A, the Generic Cell Rate Algorithm as a continuous-state leaky bucket.
 
 local UNIT, SLOTS, EXACT = 60000, 12, 9e15
 local UNLIMITED = -1
+local LEVELS = '>dddd'
 
-local function now_ms()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
-local function used(key)
-  local at, requests, tokens = string.match(redis.call('GET', key) or '', '^(%d+) (%d+) (%d+)$')
-  return tonumber(at), tonumber(requests or '0'), tonumber(tokens or '0')
-end
-
-local function keep(key, at, requests, tokens, ...)
-  redis.call('SET', key, string.format('%.0f %.0f %.0f', at, requests, tokens), ...)
-end
-
--- What is left of a bucket, and the milliseconds until it is full again; both UNLIMITED where there is none.
-local function left(per_minute, level)
-  if per_minute == 0 then
-    return UNLIMITED, UNLIMITED
+local function levels(prefix, account)
+  local packed = redis.call('HGET', prefix .. 'limits', account)
+  if not packed then
+    return 0, 0, 0, 0
   end
-  return math.max(math.floor((UNIT * per_minute - level) / UNIT), 0), math.ceil(level / per_minute)
+  return struct.unpack(LEVELS, packed)
+end
+
+local function keep_levels(prefix, account, at, requests, tokens, open)
+  redis.call('HSET', prefix .. 'limits', account, struct.pack(LEVELS, at, requests, tokens, open))
 end
 
 -- Milliseconds until `more` fits; 0: it does.
 local function wait(per_minute, level, more)
-  if per_minute == 0 or level + more <= UNIT * per_minute then
-    return 0
-  end
-  return math.ceil((level + more - UNIT * per_minute) / per_minute)
+  local over = level + more - UNIT * per_minute
+  return over > 0 and math.ceil(over / per_minute) or 0
 end
 
 -- Requests by mode in the last window, which slides by a twelfth of itself: the slots that count, all, by mode.
-local function tally(key, slot)
-  local slots, total, by_mode, packed = {}, 0, {}, redis.call('GET', key)
+local function tally(prefix, account, slot)
+  local slots, total, by_mode, packed = {}, 0, {}, redis.call('HGET', prefix .. 'shares', account)
   for _, each in ipairs(packed and cmsgpack.unpack(packed) or {}) do
     if each[1] > slot - SLOTS and each[1] <= slot then
       slots[#slots + 1] = each
@@ -50,17 +41,18 @@ local function tally(key, slot)
       end
     end
   end
-  return { slots = slots, total = total, by_mode = by_mode }
+  return { slots = slots, total = total, by_mode = by_mode, slot = slot }
 end
 
-local function note_mode(share, slot, mode)
+local function count_mode(prefix, account, share, mode)
   local last = share.slots[#share.slots]
-  if not last or last[1] ~= slot then
-    last = { slot, 0, {} }
+  if not last or last[1] ~= share.slot then
+    last = { share.slot, 0, {} }
     share.slots[#share.slots + 1] = last
   end
   last[2], last[3][mode] = last[2] + 1, (last[3][mode] or 0) + 1
   share.total, share.by_mode[mode] = share.total + 1, (share.by_mode[mode] or 0) + 1
+  redis.call('HSET', prefix .. 'shares', account, cmsgpack.pack(share.slots))
 end
 
 -- Whether one more request of this mode would be more than its share, in millionths.
@@ -68,156 +60,134 @@ local function is_full(share, mode, millionths)
   return ((share.by_mode[mode] or 0) + 1) * 1000000 > millionths * (share.total + 1)
 end
 
--- One limit as it stands now. As it comes: account, requests and tokens a minute, concurrency (0: no limit), the
--- milliseconds of a share's slot, and the shares of modes in millionths.
-local function look(prefix, scope, given, asked, now)
-  local account = scope .. given[1]
-  local each = {
-    account = account, key = prefix .. 'lim:' .. account, share_key = prefix .. 'shr:' .. account,
-    per_minute = given[2], tokens_per_minute = given[3], concurrency = given[4], shares = given[6],
-    requests = 0, tokens = 0, taken = math.min(asked, given[3]), running = 0,
-  }
-  if each.per_minute + each.tokens_per_minute > 0 then
-    local at, requests, tokens = used(each.key)
-    local passed = math.max(now - (at or now), 0)
-    each.requests = math.max(requests - passed * each.per_minute, 0)
-    each.tokens = math.max(tokens - passed * each.tokens_per_minute, 0)
+-- A limit comes as {account, requests a minute, tokens a minute, concurrency (0: none of these), milliseconds of a share's
+-- slot, shares of modes in millionths or false}. Its state is looked up behind: requests, tokens, open, and the share.
+local REQUESTS, TOKENS, OPEN, SHARE = 7, 8, 9, 10
+
+local function look(prefix, scope, limit, now)
+  limit[1] = scope .. limit[1]
+  local at, requests, tokens, open = levels(prefix, limit[1])
+  local passed = now > at and now - at or 0
+  limit[REQUESTS] = math.max(requests - passed * limit[2], 0)
+  limit[TOKENS] = math.max(tokens - passed * limit[3], 0)
+  limit[OPEN] = open
+  if limit[6] then
+    limit[SHARE] = tally(prefix, limit[1], math.floor(now / limit[5]))
   end
-  if each.concurrency > 0 then
-    each.running = tonumber(redis.call('HGET', prefix .. 'running', account) or '0')
-  end
-  if next(each.shares) then
-    each.slot = math.floor(now / given[5])
-    each.share, each.window_ms = tally(each.share_key, each.slot), given[5] * SLOTS
-  end
-  return each
 end
 
--- For the reply: what is left of requests and tokens, each with its reset, then the modes whose share is full.
-local function allowance(each)
-  local requests, requests_ms = left(each.per_minute, each.requests)
-  local tokens, tokens_ms = left(each.tokens_per_minute, each.tokens)
-  local told = { requests, requests_ms, tokens, tokens_ms }
-  for mode, millionths in pairs(each.share and each.shares or {}) do
-    if is_full(each.share, mode, millionths) then
-      told[#told + 1] = mode
+-- To the reply: what is left of requests and tokens, each with the milliseconds until all of it is there again, then the
+-- modes whose share is full, for each limit.
+local function allowances(reply, claim)
+  for i = 4, #claim do
+    local limit = claim[i]
+    local told = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED }
+    if limit[2] > 0 then
+      told[1] = math.max(math.floor(limit[2] - limit[REQUESTS] / UNIT), 0)
+      told[2] = math.ceil(limit[REQUESTS] / limit[2])
     end
-  end
-  return told
-end
-
-local function allowances(reply, limits)
-  for _, each in ipairs(limits) do
-    reply[#reply + 1] = allowance(each)
+    if limit[3] > 0 then
+      told[3] = math.max(math.floor(limit[3] - limit[TOKENS] / UNIT), 0)
+      told[4] = math.ceil(limit[TOKENS] / limit[3])
+    end
+    for mode, millionths in pairs(limit[6] or {}) do
+      if is_full(limit[SHARE], mode, millionths) then
+        told[#told + 1] = mode
+      end
+    end
+    reply[#reply + 1] = told
   end
   return reply
 end
 
 -- What refuses longest, if anything does: index of the limit, kind, milliseconds to wait (concurrency: UNLIMITED).
-local function refusal(limits)
-  local worst
-  for i, each in ipairs(limits) do
-    local waits = {
-      requests = wait(each.per_minute, each.requests, UNIT),
-      tokens = wait(each.tokens_per_minute, each.tokens, UNIT * each.taken),
-      concurrency = each.concurrency > 0 and each.running >= each.concurrency and UNLIMITED or 0,
-    }
-    for kind, ms in pairs(waits) do
-      if ms ~= 0 and (not worst or ms > worst[3]) then
-        worst = { i - 1, kind, ms }
-      end
+local function refusal(claim)
+  local index, kind, longest = nil, nil, UNLIMITED - 1
+  for i = 4, #claim do
+    local limit = claim[i]
+    local by_requests = limit[2] > 0 and wait(limit[2], limit[REQUESTS], UNIT) or 0
+    local by_tokens = limit[3] > 0 and wait(limit[3], limit[TOKENS], UNIT * math.min(claim[2], limit[3])) or 0
+    if by_requests > 0 and by_requests > longest then
+      index, kind, longest = i - 4, 'requests', by_requests
+    end
+    if by_tokens > 0 and by_tokens > longest then
+      index, kind, longest = i - 4, 'tokens', by_tokens
+    end
+    if limit[4] > 0 and limit[OPEN] >= limit[4] and UNLIMITED > longest then
+      index, kind, longest = i - 4, 'concurrency', UNLIMITED
     end
   end
-  return worst
+  return index, kind, longest
 end
 
--- Whether every limit has room; nothing is written. `packed` is '' or the JSON of {time in ms or 0, tokens at most, mode
--- or '' (a turn that goes on: it counts in no share), limit…}, a limit as `look` takes it.
+-- Whether every limit has room; nothing is written. The claim is JSON behind the stub's tab: {time in ms or 0, tokens at
+-- most, mode or '' (a turn that goes on: it counts in no share), limit…}.
 -- -> what `enter` writes, or nil and the reply: {-3, index, kind, ms, allowance…} or {-4, index, allowance…} for a share.
-local function admit(prefix, scope, packed)
-  if packed == '' then
+local function admit(prefix, scope, stub)
+  local packed = string.match(stub, '\t(.*)$')
+  if not packed then
     return nil
   end
-  local asked, limits = cjson.decode(packed), {}
-  local now, mode = asked[1] > 0 and asked[1] or now_ms(), asked[3]
-  for i = 4, #asked do
-    limits[#limits + 1] = look(prefix, scope, asked[i], asked[2], now)
+  local claim = cjson.decode(packed)
+  if claim[1] == 0 then
+    local time = redis.call('TIME')
+    claim[1] = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
   end
-  local refused = refusal(limits)
-  if refused then
-    return nil, allowances({ -3, unpack(refused) }, limits)
+  for i = 4, #claim do
+    look(prefix, scope, claim[i], claim[1])
   end
-  for i, each in ipairs(limits) do
-    local millionths = each.share and each.shares[mode]
-    if millionths and is_full(each.share, mode, millionths) then
-      return nil, allowances({ -4, i - 1 }, limits)
+  local index, kind, ms = refusal(claim)
+  if index then
+    return nil, allowances({ -3, index, kind, ms }, claim)
+  end
+  for i = 4, #claim do
+    local millionths = claim[i][6] and claim[i][6][claim[3]]
+    if millionths and is_full(claim[i][SHARE], claim[3], millionths) then
+      return nil, allowances({ -4, i - 4 }, claim)
     end
   end
-  return { limits = limits, now = now, mode = mode }
-end
-
-local function enter_one(prefix, each, now, mode)
-  if each.per_minute + each.tokens_per_minute > 0 then
-    each.requests = each.per_minute > 0 and each.requests + UNIT or 0
-    each.tokens = each.tokens + UNIT * each.taken
-    local _, requests_ms = left(each.per_minute, each.requests)
-    local _, tokens_ms = left(each.tokens_per_minute, each.tokens)
-    local ms = math.max(requests_ms, tokens_ms) + 1000
-    keep(each.key, now, each.requests, each.tokens, 'PX', string.format('%.0f', ms))
-  end
-  if each.concurrency > 0 then
-    redis.call('HINCRBY', prefix .. 'running', each.account, 1)
-  end
-  if each.share and mode ~= '' then
-    note_mode(each.share, each.slot, mode)
-    redis.call('SET', each.share_key, cmsgpack.pack(each.share.slots), 'PX', string.format('%.0f', each.window_ms))
-  end
+  return claim
 end
 
 -- Takes what `admit` found room for -> begin's reply: 1, or {1, allowance…}.
-local function enter(prefix, id, admitted)
-  if not admitted then
+local function enter(prefix, claim)
+  if not claim then
     return 1
   end
-  local given_back = {}
-  for _, each in ipairs(admitted.limits) do
-    enter_one(prefix, each, admitted.now, admitted.mode)
-    if each.tokens_per_minute + each.concurrency > 0 then
-      given_back[#given_back + 1] = { each.account, each.taken, each.tokens_per_minute, each.concurrency }
+  for i = 4, #claim do
+    local limit = claim[i]
+    if limit[2] + limit[3] + limit[4] > 0 then
+      limit[REQUESTS] = limit[2] > 0 and limit[REQUESTS] + UNIT or 0
+      limit[TOKENS] = limit[TOKENS] + UNIT * math.min(claim[2], limit[3])
+      limit[OPEN] = limit[OPEN] + 1
+      keep_levels(prefix, limit[1], claim[1], limit[REQUESTS], limit[TOKENS], limit[OPEN])
+    end
+    if limit[6] and claim[3] ~= '' then
+      count_mode(prefix, limit[1], limit[SHARE], claim[3])
     end
   end
-  if #given_back > 0 then
-    redis.call('HSET', prefix .. 'limited', id, cjson.encode(given_back))
-  end
-  return allowances({ 1 }, admitted.limits)
+  return allowances({ 1 }, claim)
 end
 
--- Puts the tokens that were used in the place of those that were taken.
-local function correct(key, taken, tokens, per_minute)
-  local at, requests, level = used(key)
-  if not at and tokens <= taken then
-    return -- all has leaked, and the bucket is full
-  end
-  level = math.min(math.max(level + UNIT * (tokens - taken), 0), EXACT)
-  local _, ms = left(per_minute, level)
-  local lives = at and redis.call('PTTL', key) or 0
-  keep(key, at or now_ms(), requests, level, 'PX', string.format('%.0f', math.max(lives, ms + 1000)))
-end
-
--- The request is over. tokens: what it used; '': unknown, then what was taken stays; '-': it was under no limit.
-local function leave(prefix, id, tokens)
-  local given_back = tokens ~= '-' and redis.call('HGET', prefix .. 'limited', id)
-  if not given_back then
+-- The request is over: it is open no more, and what it used takes the place of what it took. lease: as it stands before
+-- it goes. tokens: what it used; '': unknown, then what was taken stays; '-': nothing is counted that an end changes.
+local function leave(prefix, scope, id, tokens)
+  local lease = tokens ~= '-' and redis.call('HGET', prefix .. 'open', id)
+  local packed = lease and string.match(lease, '^[^\n]*\n[^\n]*\n[^\n]*\n[^\n\t]*\t([^\n]*)')
+  if not packed then
     return
   end
-  redis.call('HDEL', prefix .. 'limited', id)
-  for _, each in ipairs(cjson.decode(given_back)) do
-    local account, taken, per_minute, concurrency = unpack(each)
-    if per_minute > 0 and tokens ~= '' then
-      correct(prefix .. 'lim:' .. account, taken, tonumber(tokens), per_minute)
-    end
-    if concurrency > 0 and redis.call('HINCRBY', prefix .. 'running', account, -1) <= 0 then
-      redis.call('HDEL', prefix .. 'running', account)
+  local claim = cjson.decode(packed)
+  for i = 4, #claim do
+    local limit = claim[i]
+    if limit[3] + limit[4] > 0 then
+      local account = scope .. limit[1]
+      local at, requests, level, open = levels(prefix, account)
+      if tokens ~= '' and limit[3] > 0 then
+        local more = tonumber(tokens) - math.min(claim[2], limit[3])
+        level = math.min(math.max(level + UNIT * more, 0), EXACT)
+      end
+      keep_levels(prefix, account, at, requests, level, math.max(open - 1, 0))
     end
   end
 end

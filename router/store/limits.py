@@ -4,8 +4,8 @@ The rules are in `limits.lua`, inside the calls that open and close a request; t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import orjson
 
@@ -35,6 +35,13 @@ class Limit:
     concurrency: int | None = None
     shares: tuple[tuple[str, int], ...] = ()
     share_window_s: int = 3600
+    packed: bytes = field(init=False, repr=False, compare=False)  # as the store takes it: the same for every request
+
+    def __post_init__(self) -> None:
+        slot_ms = self.share_window_s * 1000 // SLOTS
+        shares = dict(self.shares) if self.shares else False
+        row = [self.account, self.requests or 0, self.tokens or 0, self.concurrency or 0, slot_ms, shares]
+        object.__setattr__(self, "packed", orjson.dumps(row))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,21 +96,22 @@ class ShareRefused(Exception):
         self.limit, self.allowances = limit, tuple(allowances)
 
 
-def claimed(claim: Claim | None, *, at_ms: int | None = None) -> bytes:
-    """The argument of `begin`; `at_ms` is POSIX milliseconds in place of the store's clock, for tests."""
+def claimed(claim: Claim | None, *, at: float | None = None) -> bytes:
+    """What follows the stub of `begin`; `at` is POSIX seconds in place of the store's clock, for tests."""
     if claim is None:
         return b""
-    return orjson.dumps([at_ms or 0, claim.tokens, claim.mode, *(_row(limit) for limit in claim.limits)])
+    at_ms = 0 if at is None else round(at * 1000)
+    limits = b",".join([limit.packed for limit in claim.limits])
+    return b'\t[%d,%d,"%s",%s]' % (at_ms, claim.tokens, claim.mode.encode(), limits)
 
 
-def _row(limit: Limit) -> list[object]:
-    slot_ms = limit.share_window_s * 1000 // SLOTS
-    shares = dict(limit.shares)
-    return [limit.account, limit.requests or 0, limit.tokens or 0, limit.concurrency or 0, slot_ms, shares]
+def without_claim(stub: bytes) -> bytes:
+    """The stub of a lease alone."""
+    return stub.partition(b"\t")[0]
 
 
 def given_back(limited: bool, tokens: int | None) -> str:
-    """The argument of `settle`: the tokens that were used, empty for unknown; ``-`` under no limit."""
+    """The argument of `settle`: the tokens that were used, empty for unknown; ``-`` where no limit counts its end."""
     if not limited:
         return "-"
     return "" if tokens is None else str(min(max(tokens, 0), MOST_PER_MINUTE))
@@ -128,13 +136,13 @@ def read_allowances(reply: object, claim: Claim) -> tuple[Allowance, ...]:
     return allowances
 
 
-def _allowance(limit: Limit, told: list[int | bytes]) -> Allowance:
-    requests, requests_ms, tokens, tokens_ms = (int(number) for number in told[:4])
+def _allowance(limit: Limit, told: list[Any]) -> Allowance:
+    requests, requests_ms, tokens, tokens_ms, *modes = told
     return Allowance(
         limit,
         requests=None if requests == UNLIMITED else requests,
         requests_full_ms=requests_ms,
         tokens=None if tokens == UNLIMITED else tokens,
         tokens_full_ms=tokens_ms,
-        full_modes=tuple(mode.decode() for mode in told[4:] if isinstance(mode, bytes)),
+        full_modes=tuple([mode.decode() for mode in modes]),
     )

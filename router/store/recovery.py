@@ -7,6 +7,7 @@ import orjson
 from policies.records import DecisionRow, OutcomeRow
 from router.store.base import End
 from router.store.keys import organisation_in
+from router.store.limits import without_claim
 
 REASON = "the gateway stopped before the request ended"
 
@@ -61,7 +62,7 @@ def terminal_row(request_id: str, *, organisation: str, stub: bytes) -> OutcomeR
 def last_end(request_id: bytes, scope: bytes, stub: bytes) -> End:
     """Closes a lease that `stale` found; whatever it reserved is charged, for nobody knows what became of it."""
     organisation = organisation_in(scope.decode())
-    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub)
+    row = terminal_row(request_id.decode(), organisation=organisation, stub=without_claim(stub))
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
         tenant=row.tenant, reserved=True, limited=True,

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -290,5 +291,6 @@ async def test_a_shutdown_while_a_request_opens_leaves_nothing_open(valkey_url: 
         with pytest.raises(asyncio.CancelledError):
             await task
         with redis.Redis.from_url(valkey_url) as server:
-            assert not server.exists(scope_of("default").base + "running")
+            (levels,) = server.hvals(scope_of("default").base + "limits")
+        assert struct.unpack(">dddd", levels)[3] == 0
         assert world.outcome()["status"] == "cancelled"
