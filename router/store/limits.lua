@@ -11,6 +11,23 @@ local UNIT, SLOTS, EXACT = 60000, 12, 9e15
 local UNLIMITED = -1
 local LEVELS = '>dddd'
 
+-- Not those of `math`: to a function of the store a global is dear.
+local function floor(x)
+  return x - x % 1
+end
+
+local function ceil(x)
+  return x + -x % 1
+end
+
+local function max(a, b)
+  return a > b and a or b
+end
+
+local function min(a, b)
+  return a < b and a or b
+end
+
 local function levels(prefix, account)
   local packed = redis.call('HGET', prefix .. 'limits', account)
   if not packed then
@@ -26,7 +43,7 @@ end
 -- Milliseconds until `more` fits; 0: it does.
 local function wait(per_minute, level, more)
   local over = level + more - UNIT * per_minute
-  return over > 0 and math.ceil(over / per_minute) or 0
+  return over > 0 and ceil(over / per_minute) or 0
 end
 
 -- Requests by mode in the last window, which slides by a twelfth of itself: the slots that count, all, by mode.
@@ -68,11 +85,11 @@ local function look(prefix, scope, limit, now)
   limit[1] = scope .. limit[1]
   local at, requests, tokens, open = levels(prefix, limit[1])
   local passed = now > at and now - at or 0
-  limit[REQUESTS] = math.max(requests - passed * limit[2], 0)
-  limit[TOKENS] = math.max(tokens - passed * limit[3], 0)
+  limit[REQUESTS] = max(requests - passed * limit[2], 0)
+  limit[TOKENS] = max(tokens - passed * limit[3], 0)
   limit[OPEN] = open
   if limit[6] then
-    limit[SHARE] = tally(prefix, limit[1], math.floor(now / limit[5]))
+    limit[SHARE] = tally(prefix, limit[1], floor(now / limit[5]))
   end
 end
 
@@ -83,12 +100,12 @@ local function allowances(reply, claim)
     local limit = claim[i]
     local told = { UNLIMITED, UNLIMITED, UNLIMITED, UNLIMITED }
     if limit[2] > 0 then
-      told[1] = math.max(math.floor(limit[2] - limit[REQUESTS] / UNIT), 0)
-      told[2] = math.ceil(limit[REQUESTS] / limit[2])
+      told[1] = max(floor(limit[2] - limit[REQUESTS] / UNIT), 0)
+      told[2] = ceil(limit[REQUESTS] / limit[2])
     end
     if limit[3] > 0 then
-      told[3] = math.max(math.floor(limit[3] - limit[TOKENS] / UNIT), 0)
-      told[4] = math.ceil(limit[TOKENS] / limit[3])
+      told[3] = max(floor(limit[3] - limit[TOKENS] / UNIT), 0)
+      told[4] = ceil(limit[TOKENS] / limit[3])
     end
     for mode, millionths in pairs(limit[6] or {}) do
       if is_full(limit[SHARE], mode, millionths) then
@@ -106,7 +123,7 @@ local function refusal(claim)
   for i = 4, #claim do
     local limit = claim[i]
     local by_requests = limit[2] > 0 and wait(limit[2], limit[REQUESTS], UNIT) or 0
-    local by_tokens = limit[3] > 0 and wait(limit[3], limit[TOKENS], UNIT * math.min(claim[2], limit[3])) or 0
+    local by_tokens = limit[3] > 0 and wait(limit[3], limit[TOKENS], UNIT * min(claim[2], limit[3])) or 0
     if by_requests > 0 and by_requests > longest then
       index, kind, longest = i - 4, 'requests', by_requests
     end
@@ -131,7 +148,7 @@ local function admit(prefix, scope, stub)
   local claim = cjson.decode(packed)
   if claim[1] == 0 then
     local time = redis.call('TIME')
-    claim[1] = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    claim[1] = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
   end
   for i = 4, #claim do
     look(prefix, scope, claim[i], claim[1])
@@ -158,7 +175,7 @@ local function enter(prefix, claim)
     local limit = claim[i]
     if limit[2] + limit[3] + limit[4] > 0 then
       limit[REQUESTS] = limit[2] > 0 and limit[REQUESTS] + UNIT or 0
-      limit[TOKENS] = limit[TOKENS] + UNIT * math.min(claim[2], limit[3])
+      limit[TOKENS] = limit[TOKENS] + UNIT * min(claim[2], limit[3])
       limit[OPEN] = limit[OPEN] + 1
       keep_levels(prefix, limit[1], claim[1], limit[REQUESTS], limit[TOKENS], limit[OPEN])
     end
@@ -184,10 +201,10 @@ local function leave(prefix, scope, id, tokens)
       local account = scope .. limit[1]
       local at, requests, level, open = levels(prefix, account)
       if tokens ~= '' and limit[3] > 0 then
-        local more = tonumber(tokens) - math.min(claim[2], limit[3])
-        level = math.min(math.max(level + UNIT * more, 0), EXACT)
+        local more = tonumber(tokens) - min(claim[2], limit[3])
+        level = min(max(level + UNIT * more, 0), EXACT)
       end
-      keep_levels(prefix, account, at, requests, level, math.max(open - 1, 0))
+      keep_levels(prefix, account, at, requests, level, max(open - 1, 0))
     end
   end
 end
