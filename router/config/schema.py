@@ -206,6 +206,7 @@ class Tenant(Caps):
     key_caps: dict[str, Caps] = {}  # by a key's id, the first 8 hex digits of its HMAC
     observe: bool = False
     store_prompts: bool = False
+    retention_days: Count | None = None  # of stored texts; None: for ever
     training: bool = True
     reference: str | None = None  # arm that `quality_floor` is relative to; default: the one predicted best
     budgets: list[Budget] = []

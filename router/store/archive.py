@@ -50,14 +50,14 @@ def archive_once(
     import redis
 
     functions = load_functions()
-    with _own_pass(directory) as name, redis.Redis.from_url(store_url, socket_timeout=30) as client:
+    with own_pass(directory) as name, redis.Redis.from_url(store_url, socket_timeout=30) as client:
         if not _holds(client, name):
             return 0
         return sum(_archive_shard(client, functions, directory, shard, batch_rows, step) for shard in range(SHARDS))
 
 
 @contextmanager
-def _own_pass(directory: Path) -> Iterator[str]:
+def own_pass(directory: Path) -> Iterator[str]:
     """Yields the archive's name with its lock held; what a pass that crashed left half written is removed."""
     archive = directory / "archive"
     archive.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -152,15 +152,15 @@ def _write(kind: str, entries: list[Entry], folder: Path, name: str, step: Calla
 
     table, bad = readable(kind, entries)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _Replacing(folder / f"{name}.parquet", step) as temporary:
+    with Replacing(folder / f"{name}.parquet", step) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     if bad:
         log.error("%d %s of %s do not fit the schema; kept as they are in %s.unreadable", len(bad), kind, name, name)
-        with _Replacing(folder / f"{name}.unreadable", step) as temporary:
+        with Replacing(folder / f"{name}.unreadable", step) as temporary:
             temporary.write_bytes(b"".join(one.stream_id.encode() + b" " + one.row + b"\n" for one in bad))
 
 
-class _Replacing:
+class Replacing:
     """Writes a file that appears whole and durable, or not at all."""
 
     def __init__(self, path: Path, step: Callable[[str], None]) -> None:
