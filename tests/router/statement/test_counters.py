@@ -18,7 +18,7 @@ ENTRIES = Statement(BY_ACCOUNT, {
 
 
 def counted(window: Window, spent: int) -> list[Balance]:
-    return [Balance(window, "2026-11-30", 0, spent, 0)]
+    return [Balance(window, "2026-11-30", begins_at=0, ends_at=86_400, at=0.0, spent=spent, reserved=0)]
 
 
 @pytest.mark.parametrize(
