@@ -116,7 +116,8 @@ def _trade_off(setup: Setup, chat: ChatRequest, caller: Caller, target: Target) 
 
 def needs_of(ask: Ask, prompt_tokens: int) -> Needs:
     """What the request, the tenant and the virtual model demand of an arm; every one of them binds."""
-    chat, tenant = ask.chat, ask.caller.config
+    chat, hints, allowed = ask.chat, ask.chat.hints, ask.caller.allowed
+    near = [*hints.regions] if hints.regions or hints.residency else None
     wanted = (
         ("tools", chat.needs_tools),
         ("schema", chat.needs_schema),
@@ -129,8 +130,9 @@ def needs_of(ask: Ask, prompt_tokens: int) -> Needs:
         prompt_tokens=prompt_tokens,
         max_tokens=chat.max_tokens,
         n=chat.n,
-        models=_intersection(tenant.models, chat.hints.models or None),
-        modes=_intersection(tenant.modes, chat.hints.modes or None, [ask.target.mode] if ask.target.mode else None),
+        models=_intersection(allowed.models, hints.models or None),
+        modes=_intersection(allowed.modes, hints.modes or None, [ask.target.mode] if ask.target.mode else None),
+        regions=_intersection(allowed.regions, near),
         max_usd=ask.trade_off.max_usd,
         priced=bool(ask.caller.windows),
     )

@@ -9,6 +9,7 @@ from router.config.arms import most_seconds
 from router.config.budgets import is_free, is_local
 from router.http.parse import ChatRequest
 from router.outgoing import outgoing, sent_max_tokens
+from router.store.limits import Claim
 
 # What no text of the request accounts for: a template's frame, a default system prompt, the endpoint's words on tools.
 FRAME_TOKENS = 256
@@ -72,6 +73,22 @@ def arm_prompt_bound(ask: Ask, facts: ArmFacts) -> int:
 def gpu_us(seconds: float, price: Price | None) -> int:
     """Microseconds of an attempt as they are billed: rounded up, 0 where time has no price."""
     return ceil(max(seconds, 0.0) * 1e6) if price is not None and price.gpu_second else 0
+
+
+def claim_of(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> Claim | None:
+    """What a request takes of its limits on this arm; None where it is under none.
+
+    Where nothing bounds the answer, the model's own bound does: only a tenant with a budget has it sent.
+    """
+    limits = ask.caller.limits
+    if not limits:
+        return None
+    tokens = 0
+    if any(limit.tokens for limit in limits):
+        sent = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens))
+        output = ask.setup.config.models[facts.arm.model].max_output_tokens if sent is None else sent
+        tokens = arm_prompt_bound(ask, facts) + output * ask.chat.n
+    return Claim(limits, tokens=tokens, mode="" if ask.continues else facts.mode)
 
 
 def may_overdraw_locally(ask: Ask, facts: ArmFacts) -> bool:

@@ -1,11 +1,11 @@
 """Which arms may answer a request, and for each that may not: why."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from policies.arms import Arm
 from policies.policy import ArmFacts
 from policies.prices import NANO, Usage, cost_nano_usd
+from router.config.caps import is_within
 from router.config.schema import ModelConfig
 
 
@@ -13,17 +13,22 @@ from router.config.schema import ModelConfig
 class Needs:
     """What the request demands of an arm; None means no demand, an empty list of models or modes allows none.
 
-    ``priced``: the tenant has a budget, from which an unknown price cannot be taken.
+    Attributes:
+        regions: Where the prompt may go, beside this gateway's own processes; empty: nowhere else.
+        priced: The tenant has a budget, from which an unknown price cannot be taken.
+        full_modes: Mode -> why it may not answer now: it has its share of the tenant's requests.
     """
 
     capabilities: tuple[str, ...] = ()
     prompt_tokens: int = 0
     max_tokens: int | None = None
     n: int = 1
-    models: tuple[str, ...] | None = None
-    modes: tuple[str, ...] | None = None
+    models: Collection[str] | None = None
+    modes: Collection[str] | None = None
+    regions: Collection[str] | None = None
     max_usd: float = float("inf")
     priced: bool = False
+    full_modes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +48,17 @@ def expected_usd(facts: ArmFacts, needs: Needs) -> float | None:
     return cost_nano_usd(usage, facts.price) / NANO
 
 
-def forbidden(arm: Arm, needs: Needs) -> str | None:
+def forbidden(candidate: Candidate, needs: Needs) -> str | None:
     """Why the tenant or the request does not allow this arm, or None."""
+    arm = candidate.facts.arm
     if needs.models is not None and arm.model not in needs.models:
         return "model not allowed for this request or tenant"
     if needs.modes is not None and arm.mode not in needs.modes:
         return "mode not allowed for this request or tenant"
-    return None
+    if not is_within(candidate.model, needs.regions):
+        where = f"{', '.join(sorted(needs.regions))} or this gateway" if needs.regions else "this gateway"
+        return f"the prompt may not leave {where} for this request or tenant, and a deployment is elsewhere"
+    return needs.full_modes.get(arm.mode)
 
 
 def too_dear(facts: ArmFacts, needs: Needs) -> str | None:
@@ -69,7 +78,7 @@ def too_dear(facts: ArmFacts, needs: Needs) -> str | None:
 def obstacle(candidate: Candidate, needs: Needs, *, health: Callable[[str], str | None]) -> str | None:
     """The first reason why this arm may not answer, or None."""
     arm, model = candidate.facts.arm, candidate.model
-    not_allowed = forbidden(arm, needs)
+    not_allowed = forbidden(candidate, needs)
     if not_allowed is not None:
         return not_allowed
     for capability in needs.capabilities:

@@ -14,14 +14,17 @@ from policies.records import AttemptRecord, DecisionRow, OutcomeRow
 from router.ask import Ask
 from router.baseline import same_tokens_usd
 from router.bill import lost_nano_usd, reported, unfinished
+from router.bound import claim_of
 from router.http.generated import Generated
 from router.http.parse import ChatRequest
+from router.http.rate_headers import rate_headers
 from router.perceive import Sight
 from router.ruling import Ruling
 from router.sessions import Standing, tool_call_keys
 from router.setup import Setup
 from router.store.base import End, Start
 from router.store.ledger import Hold
+from router.store.limits import Allowance
 from router.store.recovery import make_stub
 from router.tenants import Caller
 
@@ -54,6 +57,7 @@ class Exchange:
     settled: bool = False
     hold: Hold | None = None  # what is reserved; None: the tenant has no budget
     redraws: list[dict[str, object]] = field(default_factory=list)
+    allowances: tuple[Allowance, ...] = ()  # of its limits, as it was opened
 
     def __post_init__(self) -> None:
         self.served = self.ruling.decision.arm
@@ -126,6 +130,7 @@ class Exchange:
             row=orjson.dumps(row),
             embedding=embedding.astype(np.float16).tobytes(),
             hold=self.hold,
+            claim=claim_of(self.ask, self.served, prompt_tokens=self.sight.context.prompt_tokens),
         )
 
     def _decision_row(self, *, embedding_dim: int) -> DecisionRow:
@@ -172,7 +177,6 @@ class Exchange:
 
     def end(self, *, status: str, http_status: int, error: str | None = None) -> End:
         """Outcome row, session and tool-call owners for ``Store.settle``."""
-        standing = Standing(self.served.name, self.decision_id, self.chat.turn)
         row = OutcomeRow(
             request_id=self.request_id,
             decision_id=self.decision_id,
@@ -212,10 +216,12 @@ class Exchange:
             decision_id=self.decision_id,
             tenant=self.caller.tenant,
             session=self.ask.session if status == "ok" else "",
-            session_value=standing.dump(),
+            session_value=Standing(self.served.name, self.decision_id, self.chat.turn).dump(),
             tool_calls=tool_call_keys(self.caller, self.ask.session, self.tool_calls),
             reserved=self.hold is not None,
             nano_usd=row.nano_usd,
+            limited=any(limit.tokens or limit.concurrency for limit in self.caller.limits),
+            tokens=self.usage.input + self.usage.output,
         )
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -240,7 +246,8 @@ class Exchange:
             pairs.append(("x-gearshift-cost-usd", f"{self.usd:.9f}"))
             if (baseline := same_tokens_usd(self)) is not None:
                 pairs.append(("x-gearshift-baseline-cost-usd", f"{baseline:.9f}"))
-        return [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
+        encoded = [(name.encode(), value.encode("latin-1", "replace")) for name, value in pairs]
+        return encoded + rate_headers(self.allowances)
 
     def shown(self) -> dict[str, object]:
         """The `gearshift` object of the answer, for clients that asked for it."""

@@ -40,7 +40,7 @@ async def explained(gateway: Gateway, chat: ChatRequest, caller: Caller, headers
         gateway.setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret, multiplier=pace
     )
     sight = await perceive(ask, encoder=gateway.encoder, metrics=gateway.metrics)
-    ruling = rule(ask, sight, rng=gateway.rng)
+    ruling = rule(ask, sight, rng=gateway.rng, full_modes=gateway.shares.full(caller))
     return explanation(ask, sight, ruling) | {"elapsed_ms": round((perf_counter() - started) * 1e3, 3)}
 
 

@@ -10,6 +10,7 @@ from router.metrics import Metrics
 from router.pacing import Pacing
 from router.sessions import Sessions
 from router.setup import Setup
+from router.shares import Shares
 from router.store.base import Store
 
 
@@ -22,6 +23,7 @@ class Gateway:
         secret: Keys the HMACs of API keys and sessions.
         rng: The only source of draws.
         pacing: How fast this worker's tenants may spend.
+        shares: Modes that the store said to have their share.
     """
 
     setup: Setup
@@ -33,3 +35,4 @@ class Gateway:
     rng: Generator
     secret: bytes
     pacing: Pacing = field(default_factory=Pacing)
+    shares: Shares = field(default_factory=Shares)

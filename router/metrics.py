@@ -47,6 +47,7 @@ class Metrics:
             "budget_refusals", "Reservations that did not fit a budget, by what came of it", "tenant", "outcome"
         )
         self.usage_flags = counter("usage_flags", "Answers with odd usage, by what was odd", "model", "flag")
+        self.limit_refusals = counter("limit_refusals", "Requests that a limit refused, by which", "tenant", "limit")
         self.unpriced = counter("unpriced_requests", "Answers whose price is unknown", "model")
         self.fallbacks = counter("fallbacks", "Answers by another arm than the one drawn", "reason")
         self.retries = counter("retries", "Attempts after the first of a request", "kind")
@@ -111,6 +112,10 @@ class Metrics:
     def budget_refused(self, tenant: str, outcome: str) -> None:
         """Count a refused reservation: ``redrawn``, ``overdrawn`` (as `when_spent` allows) or ``rejected``."""
         self._child(self.budget_refusals, tenant, outcome).inc()
+
+    def limit_refused(self, tenant: str, limit: str) -> None:
+        """Count a refusal by ``requests``, ``tokens``, ``concurrency`` or ``share``; ``share_redrawn``: another arm."""
+        self._child(self.limit_refusals, tenant, limit).inc()
 
     def balanced(self, balance: "Balance") -> None:
         """Show a budget's window."""

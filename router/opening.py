@@ -8,8 +8,8 @@ from router.ask import Ask, Headers
 from router.errors import LedgerDown, StoreDown
 from router.exchange import Exchange
 from router.gateway import Gateway
+from router.limiting import open_within_limits
 from router.perceive import Sight
-from router.reserving import reserve
 from router.ruling import Ruling
 from router.store.base import StoreFull, StoreUnavailable
 
@@ -39,16 +39,14 @@ async def begin(gateway: Gateway, exchange: Exchange) -> None:
     """Write lease and decision row, and reserve what the request can cost at most where its tenant has a budget.
 
     Raises:
+        RateLimited: A limit of tenant, key or organisation has no room.
         BudgetExceeded: No arm that may answer fits the budget.
         LedgerDown: The store is down and the tenant has a budget, whatever else may be served without the store.
         StoreDown: The store is down or full and the configuration does not let requests be served without it.
     """
     started = perf_counter()
     try:
-        if exchange.caller.windows:
-            await reserve(gateway, exchange)
-        else:
-            await gateway.store.begin(exchange.start())
+        await open_within_limits(gateway, exchange)
     except StoreFull as full:
         raise StoreDown(f"the log is full: {full}", code="log_full", retry_after_s=5) from full
     except StoreUnavailable as down:

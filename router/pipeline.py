@@ -31,7 +31,7 @@ async def serve_chat(gateway: Gateway, headers: Headers, receive: Receive, send:
             setup, chat, caller, headers, sessions=gateway.sessions, secret=gateway.secret, multiplier=pace
         )
         sight = await perceive(ask, encoder=gateway.encoder, metrics=gateway.metrics)
-        ruling = rule(ask, sight, rng=gateway.rng)
+        ruling = rule(ask, sight, rng=gateway.rng, full_modes=gateway.shares.full(caller))
         observed = observe(ask, sight, rng=gateway.rng)
         exchange: Exchange = open_exchange(ask, sight, ruling, observed=observed, headers=headers, started=started)
         await begin(gateway, exchange)  # lease and decision row, before any upstream hears of the request

@@ -27,7 +27,7 @@ async def reserve(gateway: Gateway, exchange: Exchange) -> None:
         bound = _bound(exchange, exchange.served)
         exchange.hold = Hold(bound, exchange.caller.windows, soft=soft)
         try:
-            await gateway.store.begin(exchange.start())
+            exchange.allowances = await gateway.store.begin(exchange.start())
         except BudgetRefused as refused:
             ruling = _among_fitting(gateway, exchange, refused)
             outcome = "redrawn"

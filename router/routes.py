@@ -12,6 +12,7 @@ from ulid import ULID
 from policies.features import estimate_tokens
 from policies.records import FeedbackRow
 from router.config.budgets import is_free
+from router.config.caps import is_within
 from router.eligible import Needs, forbidden
 from router.encoding import EncoderBusy, Vector
 from router.errors import BadRequest, NotFound, StoreDown, Unavailable
@@ -104,11 +105,11 @@ class Routes:
             raise Unavailable(str(busy), code="encoder_busy", retry_after_s=1) from busy
 
     async def _embeddings_upstream(self, asked: EmbeddingsRequest, caller: Caller) -> Response:
-        if caller.config.models is not None and asked.model not in caller.config.models:
+        model, allowed = self._gateway.setup.config.models[asked.model], caller.allowed
+        if (allowed.models is not None and asked.model not in allowed.models) or not is_within(model, allowed.regions):
             raise NotFound(
                 f"model {asked.model!r} is not allowed for this tenant", param="model", code="model_not_found"
             )
-        model = self._gateway.setup.config.models[asked.model]
         if caller.windows and not is_free(model):
             # This route keeps no ledger yet: a budget it went around would be none.
             raise BadRequest(
@@ -214,9 +215,9 @@ class Routes:
 
 def allowed_names(setup: Setup, caller: Caller) -> list[tuple[str, list[str]]]:
     """By kind, the names under which the tenant's allow-lists let it ask for an answer."""
-    models, modes = caller.config.models, caller.config.modes
-    needs = Needs(models=None if models is None else tuple(models), modes=None if modes is None else tuple(modes))
-    arms = {name: facts for name, facts in setup.arms.items() if forbidden(facts.arm, needs) is None}
+    allowed = caller.allowed
+    needs = Needs(models=allowed.models, modes=allowed.modes, regions=allowed.regions)
+    arms = {each.facts.name: each.facts for each in setup.candidates if forbidden(each, needs) is None}
     lost = {facts.mode for facts in setup.arms.values()} - {facts.mode for facts in arms.values()}
     return [
         ("virtual", [name for name in setup.virtual if arms and name.removeprefix("auto:") not in lost]),

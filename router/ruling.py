@@ -1,6 +1,6 @@
 """Deciding for one request: forced, sticky, late, single or drawn, and never a made-up choice."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from policies.policy import ArmFacts, Policy, Scores
 from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
 from router.ask import Ask, needs_of
-from router.eligible import Needs, eligible, forbidden, too_dear
+from router.eligible import Candidate, Needs, eligible, forbidden, too_dear
 from router.errors import ApiError, NoEligibleModel, Unavailable
 from router.http.boundary import log_place
 from router.perceive import Sight
@@ -120,8 +120,12 @@ def draw(ask: Ask, context: Context, arms: Sequence[ArmFacts], *, removed: dict[
     return Ruling("drawn" if len(arms) > 1 else "single", decision, removed, able)
 
 
-def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
+def rule(ask: Ask, sight: Sight, *, rng: Generator, full_modes: Mapping[str, str] | None = None) -> Ruling:
     """Choose the arm of a request.
+
+    Args:
+        full_modes: Mode -> why it may not answer now. What is known here is soon old, so where it leaves nothing, and
+            for a named arm, the store is asked; a turn that goes on has its mode already.
 
     Raises:
         NoEligibleModel: No arm may answer; the message says why for each.
@@ -130,6 +134,9 @@ def rule(ask: Ask, sight: Sight, *, rng: Generator) -> Ruling:
     setup = ask.setup
     needs = needs_of(ask, sight.context.prompt_tokens)
     arms, removed = eligible(setup.candidates, needs, health=setup.deployments.healthy)
+    if full_modes and not ask.continues and ask.target.forced is None:
+        without = eligible(setup.candidates, replace(needs, full_modes=full_modes), health=setup.deployments.healthy)
+        arms, removed = without if without[0] else (arms, removed)
     if ask.target.forced is not None:
         return _forced(ask, ask.target.forced, needs, removed)
     if not arms:
@@ -175,7 +182,7 @@ def _late(ask: Ask, arms: Sequence[ArmFacts], removed: dict[str, str], *, why: s
 def _forced(ask: Ask, arm: Arm, needs: Needs, removed: dict[str, str]) -> Ruling:
     """The arm the client named. What the model cannot do is left to it to say; what the tenant may not, we say."""
     facts = ask.setup.arms[arm.name]
-    why = forbidden(arm, needs) or too_dear(facts, needs)
+    why = forbidden(Candidate(facts, ask.setup.config.models[arm.model]), needs) or too_dear(facts, needs)
     if why is not None:
         raise NoEligibleModel(f"{arm.name}: {why}", param="model")
     return Ruling("forced", certain([facts], 0, "the request names this model or arm"), removed, [facts])

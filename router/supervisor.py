@@ -33,6 +33,7 @@ from router.parent_death import die_with_parent
 from router.store.archiver import Archiver
 from router.store.embedded import EmbeddedValkey, refuse_second
 from router.store.place import EMBEDDED, data_dir, recover_embedded
+from router.store.sweeper import Sweeper
 from router.worker_environment import without_secrets, worker_environment
 from router.workers_lock import wait_for_workers
 
@@ -74,6 +75,7 @@ class Supervisor:
         self._socket: socket.socket | None = None
         self._local: LocalModel | None = None
         self._store: EmbeddedValkey | None = None
+        self._sweeper = Sweeper(config.store, environ=self._environ)
         self._learner = KeptLearner(self._metrics_dir)
         self._admin = KeptAdmin(self._metrics_dir, secret=secret, version=version)
 
@@ -131,6 +133,9 @@ class Supervisor:
         archiver = Archiver(store, environ=self._environ)
         stack.callback(archiver.stop)
         archiver.start()
+        self._sweeper.take(self._config)
+        stack.callback(self._sweeper.stop)
+        self._sweeper.start()
 
     def _prepare_metrics(self) -> None:
         for stale in self._metrics_dir.parent.glob("metrics-*"):
@@ -257,6 +262,7 @@ class Supervisor:
                 self._tell(worker, self._brief(worker).dump())
         self._learner.take(self._config)
         self._admin.take(self._config)
+        self._sweeper.take(self._config)
 
     def _stop_workers(self) -> None:
         if self._socket is not None:

@@ -7,10 +7,12 @@ from time import monotonic
 
 from policies.tradeoff import TradeOff
 from router.config.budgets import windows_of
+from router.config.caps import ALL_ALLOWED, Allowed, allowed_of, limits_of
 from router.config.schema import Config, Tenant, TradeOffConfig
 from router.directory.kept import NOTHING_KEPT, Kept, usable_tenants
 from router.errors import StoreDown, TenantUnusable, Unauthorized
 from router.store.ledger import Window
+from router.store.limits import Limit
 
 KEYLESS = "keyless"
 KEY_ID_CHARS = 8  # of a key's HMAC, enough to name it in logs
@@ -23,6 +25,8 @@ class Caller:
     Attributes:
         windows: Budgets that every request of it must fit, its own and its organisation's; empty: it has none.
         paced: Those of them that set the pace of its spending.
+        limits: Those that count each request: its own, its key's and its organisation's.
+        allowed: What the three allow together.
     """
 
     tenant: str
@@ -31,13 +35,30 @@ class Caller:
     config: Tenant
     windows: tuple[Window, ...] = ()
     paced: tuple[Window, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    allowed: Allowed = ALL_ALLOWED
 
 
 def caller_of(config: Config, name: str, tenant: Tenant, *, key_id: str) -> Caller:
-    """The tenant as a caller, with the budgets that bind it."""
+    """The tenant as a caller, with the budgets and caps that bind it."""
     windows = windows_of(config, name, tenant)
-    paced = tuple(window for window in windows if window.paced)
-    return Caller(name, tenant.organisation, key_id, tenant, windows, paced)
+    return Caller(
+        name,
+        tenant.organisation,
+        key_id,
+        tenant,
+        windows=windows,
+        paced=tuple(window for window in windows if window.paced),
+        limits=limits_of(config, name, tenant, key_id=key_id),
+        allowed=allowed_of(config, tenant, key_id=key_id),
+    )
+
+
+def _with_key(config: Config, plain: Caller, key_id: str) -> Caller:
+    """The caller by one of its keys. Keys may be many: what binds is found anew only where the key has caps."""
+    if key_id in plain.config.key_caps:
+        return caller_of(config, plain.tenant, plain.config, key_id=key_id)
+    return replace(plain, key_id=key_id)
 
 
 def key_hmac(secret: bytes, key: str) -> str:
@@ -103,11 +124,9 @@ class Tenants:
         self._keep(config, kept or NOTHING_KEPT, now)
 
     def _keep(self, config: Config, kept: Kept, now: float) -> None:
-        callers = {name: caller_of(config, name, tenant, key_id="") for name, tenant in self.usable.items()}
+        plain = {name: caller_of(config, name, tenant, key_id="") for name, tenant in self.usable.items()}
         for key in kept.keys.values():
-            caller = callers.get(key.tenant)
-            if caller is not None:
-                caller = replace(caller, key_id=key.key_id)
+            caller = _with_key(config, plain[key.tenant], key.key_id) if key.tenant in plain else None
             until_s = float("inf") if key.expires_at is None else self._clock() + key.expires_at - now
             self._add(_Known(key.digest, caller, key.tenant, until_s))
 

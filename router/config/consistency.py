@@ -17,6 +17,7 @@ from router.config import names
 from router.config.admin import admin_problems
 from router.config.arms import arms_of
 from router.config.budgets import budget_problems, budgets_of
+from router.config.caps import cap_problems, caps_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Config, Deployment, ModelConfig, PolicyConfig, Tenant
 
@@ -54,6 +55,7 @@ def inconsistencies(config: Config, known: Known) -> Iterator[Problem]:
             yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
     yield from _repeated_keys(config, known)
     yield from budget_problems(config)
+    yield from cap_problems(config)
     yield from exposure(config)
     yield from admin_problems(config) if ("admin", "key") not in known.unset else ()
     yield from names.store_url(config.store.url) if ("store", "url") not in known.unset else ()
@@ -240,6 +242,7 @@ def tenant_problems(config: Config, name: str, tenant: Tenant) -> Iterator[Probl
     if tenant.reference is not None:
         yield from _arm(("tenants", name, "reference"), tenant.reference, config=config, known=known)
     yield from budgets_of(config, name, tenant)
+    yield from caps_of(config, name, tenant)
 
 
 def _repeated_keys(config: Config, known: Known) -> Iterator[Problem]:

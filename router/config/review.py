@@ -70,6 +70,8 @@ def _tenants(config: Config) -> Iterator[Problem]:
         if tenant.explore == 0:
             remedy = "set it to 0.02, say, to be able to compare policies on the log"
             yield Problem(("tenants", name, "explore"), f"0: nothing can be evaluated off-policy; {remedy}")
+        if tenant.store_prompts and tenant.retention_days is None:
+            yield Problem(("tenants", name, "store_prompts"), "prompts are kept for ever; set retention_days to a term")
         if any_key and not tenant.keys:
             yield Problem(
                 ("tenants", name, "keys"), "none, while other tenants have keys: nobody can act as this tenant"

@@ -6,12 +6,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from policies.arms import Mode
 from router.store.ledger import MAX_USD, Per
+from router.store.limits import MOST_PER_MINUTE
 
 Capability = Literal["tools", "schema", "images", "logprobs", "n"]
 Thinking = Literal["none", "reasoning_effort", "chat_template_kwargs", "budget_tokens", "prompt"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
+PerMinute = Annotated[int, Field(ge=1, le=MOST_PER_MINUTE)]
 
 
 def _effort_text(value: object) -> object:
@@ -139,6 +141,7 @@ class Deployment(Strict):
     api_key: Annotated[str | None, Field(repr=False)] = None
     model: str | None = None  # the name the endpoint knows; default: the registered name
     weight: Annotated[float, Field(gt=0)] = 1.0
+    region: Annotated[str, Field(min_length=1)] | None = None  # named by `regions` of tenants
     headers: Annotated[dict[str, str], Field(repr=False)] = {}
     timeouts: Timeouts | None = None
 
@@ -199,26 +202,39 @@ class AlertsConfig(Strict):
     webhook: Annotated[str | None, Field(repr=False, pattern="^https?://")] = None
 
 
-class Organisation(Strict):
+class Caps(Strict):
+    """What an organisation, a tenant or a key may do; a request is bound by all three. None: no cap."""
+
+    requests_per_minute: PerMinute | None = None
+    tokens_per_minute: PerMinute | None = None  # input and output
+    concurrency: Count | None = None  # requests open at once, in all gateways
+    models: list[str] | None = None
+    modes: list[Mode] | None = None
+    regions: list[str] | None = None  # where prompts may go, beside this gateway's own processes
+    residency: Literal["any", "local"] = "any"  # local: nowhere but where `regions` says
+    mode_shares: dict[Mode, Annotated[float, Field(gt=0.0, le=1.0)]] = {}  # of the last `share_window_s`' requests
+    share_window_s: Annotated[int, Field(ge=60, le=31 * 86_400)] = 3600
+
+
+class Organisation(Caps):
     """What all tenants of one owner share."""
 
     budgets: list[Budget] = []
 
 
-class Tenant(Strict):
+class Tenant(Caps):
     """Who asks. `keys` are clear texts from ${ENV} or `hmac:<hex>`; without any, it serves the keyless loopback."""
 
     organisation: str = "default"
     keys: Annotated[list[str], Field(repr=False)] = []
     trade_off: str = "balanced"
     explore: Share = 0.0
-    models: list[str] | None = None  # allow-list of models; None = all
-    modes: list[Mode] | None = None
+    key_caps: dict[str, Caps] = {}  # by a key's id, the first 8 hex digits of its HMAC
     observe: bool = False
     store_prompts: bool = False
+    retention_days: Count | None = None  # of stored texts; None: for ever
     training: bool = True
     reference: str | None = None  # arm that `quality_floor` is relative to; default: the one predicted best
-    concurrency: Count | None = None
     budgets: list[Budget] = []
     when_spent: Literal["reject", "cheapest", "local"] = "reject"
 

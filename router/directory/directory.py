@@ -160,7 +160,7 @@ class Directory:
             made.append(self._new_key(kept, old.tenant, old.name, at))
             key, ending = made[-1].key, replace(old, expires_at=at + grace_s)
             after = {"new": shown_key(key), "old": shown_key(ending) if grace_s > 0 else None}
-            changed = _with_keys(kept, ending, key, at=at)
+            changed = _with_keys(_capped_alike(kept, old, key), ending, key, at=at)
             return changed, self._did("key.rotate", key_id, before=shown_key(old), after=after)
 
         made: list[NewKey] = []
@@ -251,6 +251,16 @@ def _key(kept: Kept, key_id: str) -> KeptKey:
     if key_id not in kept.keys:
         raise NotFound(f"the store keeps no key {key_id!r}; gearshift keys list names all", code="unknown_key")
     return kept.keys[key_id]
+
+
+def _capped_alike(kept: Kept, old: KeptKey, new: KeptKey) -> Kept:
+    """What binds a key binds the one in its place: caps go by a key's id, and the new one has another."""
+    settings = kept.tenants[old.tenant]
+    caps = settings.get("key_caps", {})
+    if old.key_id not in caps:
+        return kept
+    settings = {**settings, "key_caps": {**caps, new.key_id: caps[old.key_id]}}
+    return replace(kept, tenants={**kept.tenants, old.tenant: settings})
 
 
 def _with_keys(kept: Kept, *keys: KeptKey, at: float) -> Kept:

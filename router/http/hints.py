@@ -23,6 +23,8 @@ class Hints:
         quality_floor: Share of the tenant's reference arm's quality, 0..1.
         trade_off: Name of a configured trade-off, empty for the tenant's.
         modes, models: What may answer, empty for all.
+        regions: Where the prompt may go, beside the gateway's own processes; empty for anywhere.
+        residency: ``local``: nowhere but where `regions` says; empty for no demand.
         session: The client's own name of the conversation, empty for none.
         tags: Kept with the outcome.
         explore: Exploration floor of this decision, 0..1.
@@ -34,6 +36,8 @@ class Hints:
     trade_off: str = ""
     modes: tuple[Mode, ...] = ()
     models: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    residency: str = ""
     session: str = ""
     tags: tuple[tuple[str, str], ...] = ()
     explore: float | None = None
@@ -87,6 +91,12 @@ def _modes(name: str, value: Any) -> tuple[str, ...]:
     return names
 
 
+def _residency(name: str, value: Any) -> str:
+    if value != "local":
+        raise _refuse(name, "local, or nothing", value)
+    return "local"
+
+
 def _tags(name: str, value: Any) -> tuple[tuple[str, str], ...]:
     if type(value) is not dict or len(value) > _TAGS:
         raise _refuse(name, f"an object of at most {_TAGS} strings", value)
@@ -102,6 +112,8 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "trade_off": _text,
     "modes": _modes,
     "models": _names,
+    "regions": _names,
+    "residency": _residency,
     "session": _text,
     "tags": _tags,
     "explore": _share,

@@ -78,12 +78,28 @@ def archive_in_child(
     Returns:
         Rows archived; 0 for a failed pass, which is logged and made good by the next.
     """
+    # The URL may hold a password, and a command line is public.
+    printed = pass_in_child("router.store.archive", directory, store_url, stop=stop, environ=environ)
+    return 0 if printed is None else int(printed)
+
+
+def pass_in_child(
+    module: str, directory: Path, told: str, *, stop: threading.Event, environ: Mapping[str, str] | None = None
+) -> str | None:
+    """Run a module's pass over a data directory in a process of its own, ended early when `stop` is set.
+
+    Args:
+        told: What it reads on standard input.
+
+    Returns:
+        What it printed; None for a failed pass, which is logged and made good by the next.
+    """
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "router.store.archive", str(directory)],
+        [sys.executable, "-P", "-m", module, str(directory)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=environ,
     )  # fmt: skip
-    to_send: str | None = store_url  # may hold a password, and a command line is public
+    to_send: str | None = told
     while True:
         try:
             printed, problems = child.communicate(to_send, timeout=0.1)
@@ -94,6 +110,6 @@ def archive_in_child(
                 child.terminate()
     if child.returncode != 0:
         if not stop.is_set():
-            log.error("archiving failed and will be tried again: %s", problems.strip().rsplit("\n", 1)[-1])
-        return 0
-    return int(printed)
+            log.error("%s failed and will be tried again: %s", module, problems.strip().rsplit("\n", 1)[-1])
+        return None
+    return printed

@@ -11,6 +11,7 @@ from pathlib import Path
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands
 from router.store.ledger import charged
+from router.store.limits import given_back
 from router.store.recovery import never_sent
 from router.store.spool import Spool, SpoolTaken, adopt
 
@@ -28,7 +29,8 @@ def _end_fields(end: End) -> list[bytes]:
     texts = (end.request_id, end.organisation, end.decision_id, end.tenant, end.session)
     tool_calls = [call_id.encode() for call_id in end.tool_calls]
     settle = [b"settle", *(text.encode() for text in texts), end.row, end.session_value, *tool_calls]
-    return [b"charge", charged(end.nano_usd).encode(), *settle] if end.reserved else settle
+    charge = [b"charge", charged(end.nano_usd).encode(), *settle] if end.reserved else settle
+    return [b"limited", given_back(True, end.tokens).encode(), *charge] if end.limited else charge
 
 
 def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
@@ -39,7 +41,10 @@ def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
 
 
 def read_end(fields: Sequence[bytes]) -> End:
-    """The spooled settle, behind its ``charge`` where money was reserved."""
+    """The spooled settle, behind its ``charge`` where money was reserved and ``limited`` where limits count it."""
+    if fields[0] == b"limited":
+        tokens = int(fields[1]) if fields[1] else None
+        return replace(read_end(fields[2:]), limited=True, tokens=tokens)
     if fields[0] == b"charge":
         cost = int(fields[1]) if fields[1] else None
         return replace(read_end(fields[2:]), reserved=True, nano_usd=cost)
@@ -144,7 +149,7 @@ class Backlog:
         return replies
 
     def _pack(self, fields: Sequence[bytes]) -> bytes:
-        if fields[0] in (b"settle", b"charge"):
+        if fields[0] in (b"settle", b"charge", b"limited"):
             return self._commands.settle(read_end(fields))
         if fields[0] == b"withdraw":
             return self._commands.withdraw(read_end(fields[1:]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from router.store.ledger import Hold
+from router.store.limits import Allowance, Claim
 
 
 class StoreUnavailable(Exception):
@@ -28,6 +29,7 @@ class Start:
         row: JSON of a ``policies.records.DecisionRow``.
         embedding: Raw float16 bytes, empty for none.
         hold: What the request reserves of its tenant's budgets; None for a tenant without.
+        claim: What it takes of its limits; None without any.
     """
 
     request_id: str
@@ -36,6 +38,7 @@ class Start:
     row: bytes
     embedding: bytes
     hold: Hold | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class End:
         tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
         reserved: The request may hold a reservation, which ends here.
         nano_usd: What is charged in its place; None: unknown, so all that was reserved is charged.
+        limited: A limit may count how the request ends: its tokens, or that it is open no more.
+        tokens: What it used, input and output; None: unknown, so what it took at its begin stays taken.
     """
 
     request_id: str
@@ -60,13 +65,16 @@ class End:
     tool_calls: Sequence[str] = ()
     reserved: bool = False
     nano_usd: int | None = None
+    limited: bool = False
+    tokens: int | None = None
 
 
 class Store(Protocol):
-    async def begin(self, start: Start) -> None:
-        """Open a request.
+    async def begin(self, start: Start) -> tuple[Allowance, ...]:
+        """Open a request; how its limits stand then, in their order, or nothing where that is not known.
 
         Raises:
+            LimitRefused, ShareRefused: A limit has no room; nothing is written.
             BudgetRefused: A window has no room for the bound; nothing is written.
             StoreFull, StoreUnavailable: Nothing is written, or what may have been is withdrawn when the store is back.
         """

@@ -7,6 +7,7 @@ import hiredis
 from router.store.base import End, Start
 from router.store.keys import EPOCH_KEY, OWNERS_KEY, Functions, log_key, scope_of
 from router.store.ledger import charged, held
+from router.store.limits import claimed, given_back
 
 
 def pack(*parts: str | bytes | int) -> bytes:
@@ -23,13 +24,13 @@ class Commands:
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
 
-    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: int | None = None) -> bytes:
-        """`at`: POSIX seconds in place of the store's clock, for tests of windows."""
+    def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: float | None = None) -> bytes:
+        """`at`: POSIX seconds in place of the store's clock, for tests."""
         scope = scope_of(start.organisation)
         reserved = held(start.hold, at=at) if start.hold is not None else ()
         return pack(
-            "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water, start.stub,
-            start.row, start.embedding, *reserved,
+            "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water,
+            start.stub + claimed(start.claim, at=at), start.row, start.embedding, *reserved,
         )  # fmt: skip
 
     def settle(self, end: End) -> bytes:
@@ -44,6 +45,7 @@ class Commands:
         return pack(
             "FCALL", function, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
             end.session, end.session_value, charged(end.nano_usd) if end.reserved else "-", *end.tool_calls,
+            given_back(end.limited, end.tokens),
         )  # fmt: skip
 
     def feedback(self, organisation: str, *, key: str, feedback_id: str, row: bytes, high_water: int) -> bytes:

@@ -5,7 +5,7 @@ tells which decisions were the tenant's goes last. Interrupted anywhere, it is s
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,6 +17,7 @@ from router.store.archive import archive_once, holds, own_pass
 from router.store.base import StoreUnavailable
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import tenant_account
+from router.store.limits import HASHES, key_account, without_claim
 
 if TYPE_CHECKING:
     import redis
@@ -62,7 +63,7 @@ def erase_tenant(
         StoreUnavailable: The log goes to another data directory's archive; nothing was changed.
         redis.RedisError, OSError, DamagedPartition: Call it again once that is mended.
     """
-    from router.store.erase_archive import erase_archive
+    from router.store.erase_archive import archived_key_ids, erase_archive
 
     archive_once(url, directory)
     step("archived")
@@ -71,14 +72,26 @@ def erase_tenant(
             raise StoreUnavailable(
                 f"this store's log is not archived to {directory}; run it where the gateway that archives it runs"
             )
+        # First of all: the rows that are about to go tell which keys were the tenant's.
+        n_counts = _erase_counts(client, organisation, tenant, archived_key_ids(directory, organisation, tenant))
+        step("limits")
         script = resources.files("router.store").joinpath("erase.lua").read_text(encoding="utf-8")
         found: Any = client.eval(script, 1, scope_of(organisation).log, organisation, tenant)
         step("log")
         n_rows = int(found) + erase_archive(directory, organisation, tenant, step=step)
-    n_keys = _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
+    n_keys = n_counts + _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
     is_compact = compact(client)
     step("compacted")
     return Erased(n_rows, n_keys, _count_open(client, organisation, tenant), is_compact)
+
+
+def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids: Iterable[str]) -> int:
+    """What limits and shares count of the tenant and its keys; requests that are open then count in none."""
+    scope = scope_of(organisation)
+    accounts = (tenant_account(tenant), *(key_account(key_id) for key_id in key_ids))
+    fields = [scope.scope + account for account in accounts]
+    gone: list[Any] = [client.hdel(scope.base + name, *fields) for name in HASHES]
+    return sum(int(each) for each in gone)
 
 
 def _erase_keys(
@@ -129,9 +142,9 @@ def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
 def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
     scope = scope_of(organisation)
     leases: Any = client.hvals(f"{scope.base}open")
-    parts = [lease.decode().split("\n")[:4] for lease in leases]
+    stubs = [(of, without_claim(stub)) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in leases)]
     return sum(
-        of == scope.scope and bool(stub) and orjson.loads(stub).get("tenant") == tenant for _, _, of, stub in parts
+        of == scope.scope.encode() and bool(stub) and orjson.loads(stub).get("tenant") == tenant for of, stub in stubs
     )
 
 

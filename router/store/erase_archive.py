@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from policies.archive_schema import ROWS, DamagedPartition, partitions
+from policies.archive_schema import ROWS, DamagedPartition, partitions, read_partition
 from router.store.archive import Replacing
 from router.store.keys import shard_of
 
@@ -32,6 +32,16 @@ def erase_archive(
     for path in sorted(directory.glob(f"archive/*/shard={shard:02d}/*.unreadable")):
         n_rows += _erase_lines(path, organisation, tenant, step)
     return n_rows
+
+
+def archived_key_ids(directory: Path, organisation: str, tenant: str) -> set[str]:
+    """Ids of the keys with which the tenant's archived requests were made. Raises DamagedPartition."""
+    found = set[str]()
+    for path in partitions(directory, "decisions").get(shard_of(organisation), ()):
+        columns = read_partition(path, "decisions", columns=("organisation", "tenant", "key_id")).to_pydict()
+        rows = zip(columns["organisation"], columns["tenant"], columns["key_id"], strict=True)
+        found |= {key_id for *owner, key_id in rows if key_id and owner == [organisation, tenant]}
+    return found
 
 
 def _erase_partition(path: Path, organisation: str, tenant: str, step: Callable[[str], None]) -> int:

@@ -1,7 +1,7 @@
 #!lua name=@LIBRARY@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
--- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded.
+-- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded, and so is `limits.lua`.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 2
@@ -37,6 +37,7 @@ local LEASE = '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?(.*)$'
 -- With a budget also: bound in nano-USD, time ('': the server's), and account, per, limit ('': none) of each window, with
 -- tabs between and a line each
 -- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
+-- With limits, behind a tab after the stub, what `admit` takes -> {1, allowance…}, or its refusal.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -46,6 +47,10 @@ local function begin(keys, args)
     return -1
   end
   local time, money = redis.call('TIME'), ''
+  local admitted, refused = admit(base(keys), scope, args[6], time)
+  if refused then
+    return refused
+  end
   local now = tonumber(args[10] or '') or tonumber(time[1])
   if args[9] then
     local accounts = base(keys) .. 'bud:' .. scope
@@ -58,10 +63,10 @@ local function begin(keys, args)
   local expires = string.format('%d', now + tonumber(args[4]))
   redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. money)
   append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
-  return 1
+  return enter(base(keys), admitted)
 end
 
--- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…
+-- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…, tokens for `leave`
 -- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown. What was charged is in the log beside the row.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
@@ -70,9 +75,11 @@ local function settle(keys, args)
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
-  local time, entry = redis.call('TIME'), nil
+  local time, tokens, entry = redis.call('TIME'), table.remove(args), nil
+  local lease = (args[8] ~= '-' or tokens ~= '-') and redis.call('HGET', open, id) or ''
+  leave(base(keys), scope, lease, tokens)
   if args[8] ~= '-' then
-    local money = select(5, string.match(redis.call('HGET', open, id) or '', LEASE)) or ''
+    local money = select(5, string.match(lease, LEASE)) or ''
     entry = money ~= '' and charge(base(keys) .. 'bud:' .. scope, money, args[8], tonumber(time[1]))
   end
   local leased = redis.call('HDEL', open, id)

@@ -107,10 +107,10 @@ def begins_at(per: Per, at: float) -> int:
     return int(at) // step * step
 
 
-def held(hold: Hold, *, at: int | None) -> list[str]:
+def held(hold: Hold, *, at: float | None) -> list[str]:
     """The arguments of `begin` that reserve."""
     lines = [f"{each.account}\t{each.per}\t{_limit(each, soft=hold.soft)}" for each in hold.windows]
-    return [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(at), "\n".join(lines)]
+    return [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(int(at)), "\n".join(lines)]
 
 
 def _limit(window: Window, *, soft: bool) -> int | str:

@@ -18,6 +18,7 @@ from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
 from router.store.ledger import BudgetRefused, read_refusals
+from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
 from router.store.recovery import last_end
 
@@ -117,13 +118,13 @@ class ValkeyStore:
         self._backlog.close()
         await self._link.aclose()
 
-    async def begin(self, start: Start) -> None:
+    async def begin(self, start: Start) -> tuple[Allowance, ...]:
         options = self._options
         # Money that nobody counts would be spent twice: without the store a budget allows nothing.
         serve = options.when_down == "serve" and start.hold is None
         if serve and not self._link.is_up:
             self._backlog.begin(start, owner=self._tag)
-            return
+            return ()
         command = self._commands.begin(
             start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
         )
@@ -132,14 +133,15 @@ class ValkeyStore:
         except StoreUnavailable as problem:
             if serve:
                 self._backlog.begin(start, owner=self._tag)
-                return
+                return ()
             if isinstance(problem, Unanswered):
                 self._backlog.withdraw(start)
             raise
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
-        if start.hold is not None and isinstance(reply, list):
+        if start.hold is not None and isinstance(reply, list) and reply[0] == -2:
             raise BudgetRefused(read_refusals(reply, start.hold))
+        return () if start.claim is None else read_allowances(reply, start.claim)
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
@@ -147,22 +149,19 @@ class ValkeyStore:
             return True
         command = self._commands.settle(end)
         try:
-            return await self._link.call_once(command) != 0
-        except ConnectionLost:
-            return await self._settle_again(command, end)
+            return await self._settle_now(command)
         except StoreUnavailable as problem:
             log.warning("an outcome waits in the spool: %s", problem)
             self._backlog.settle(end)
             return True
 
-    async def _settle_again(self, command: bytes, end: End) -> bool:
-        # The first call may have gone through: if so this one finds the request closed, by us.
+    async def _settle_now(self, command: bytes) -> bool:
         try:
+            return await self._link.call_once(command) != 0
+        except ConnectionLost:
+            # The first call may have gone through: if so this one finds the request closed, by us.
             await self._link.call(command)
-        except StoreUnavailable as problem:
-            log.warning("an outcome waits in the spool: %s", problem)
-            self._backlog.settle(end)
-        return True
+            return True
 
     async def session(self, organisation: str, session: str) -> bytes | None:
         return _value(await self._link.call(pack("GET", scope_of(organisation).session(session))))

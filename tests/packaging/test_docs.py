@@ -74,7 +74,7 @@ def shown(field: FieldInfo) -> str:
 
 
 # Explained once, where a model has them; elsewhere the same keys are referred to.
-REFERRED = ("models.<name>.deployments[].timeouts", "models.<name>.mode_overrides")
+REFERRED = ("models.<name>.deployments[].timeouts", "models.<name>.mode_overrides", "tenants.<name>.key_caps")
 
 
 def settings(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:

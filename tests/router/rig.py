@@ -175,10 +175,11 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def begin(self, start: Any) -> None:
+    async def begin(self, start: Any) -> Any:
         self.starts.append(start)
-        await self._store.begin(start)
+        standings = await self._store.begin(start)
         self.begun.append(start.request_id)
+        return standings
 
     async def settle(self, end: Any) -> bool:
         self.settled.append(end)

@@ -25,10 +25,17 @@ from router.store.embedded import EmbeddedValkey
 from router.store.erase import erase_tenant
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import Hold, Window, tenant_account
+from router.store.limits import HASHES, Claim, Limit, key_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
 CANARY, OTHER = "canary-7f3a9c41", "neighbour-5b2e"
 ORGANISATION = "acme*[o]"  # as a pattern it would match others' keys, or none
+
+
+def claim(tenant: str) -> Claim:
+    """Of a tenant's limit and its key's."""
+    counted = Limit(tenant_account(tenant), "its own", requests=10_000, concurrency=100, shares=(("instant", 10**6),))
+    return Claim((counted, Limit(key_account(f"key-{tenant}"), "its key's", tokens=10_000)), tokens=1, mode="instant")
 
 
 async def answered(url: str, directory: Path, tenant: str, numbers: range, *, mark: str) -> None:
@@ -40,16 +47,17 @@ async def answered(url: str, directory: Path, tenant: str, numbers: range, *, ma
     for n in numbers:
         request, decision = f"r-{tenant}-{n}", f"d-{mark}-{n}"
         ids = {"request_id": request, "decision_id": decision}
-        row = orjson.dumps({**ids, **owner, "kind": "drawn", "prompt": f"{mark} asks {n}", "tags": {"who": mark}})
+        row = orjson.dumps({**ids, **owner, "kind": "drawn", "prompt": f"{mark} asks {n}", "tags": {"who": mark},
+                            "key_id": f"key-{tenant}"})  # fmt: skip
         stub = orjson.dumps({"tenant": tenant, "decision_id": decision})
-        await store.begin(Start(request, ORGANISATION, stub, row, mark.encode(), Hold(1000, (window,))))
+        await store.begin(Start(request, ORGANISATION, stub, row, mark.encode(), Hold(1000, (window,)), claim(tenant)))
         outcome = orjson.dumps({**ids, **owner, "status": "ok", "error": mark})
         said = orjson.dumps({"feedback_id": f"f-{tenant}-{n}", **owner, "decision_id": decision, "comment": mark})
         standing = Standing("small/instant", decision, n).dump()
         await store.settle(
             End(
                 request, ORGANISATION, outcome, decision, tenant, session=f"s-{mark}-{n}", session_value=standing,
-                tool_calls=(f"{len(tenant)}:{tenant}:call-{n}",), reserved=True, nano_usd=500,
+                tool_calls=(f"{len(tenant)}:{tenant}:call-{n}",), reserved=True, nano_usd=500, limited=True, tokens=2,
             )
         )  # fmt: skip
         await store.feedback(ORGANISATION, row=said, idempotency_key=f"{len(tenant)}:{tenant}:{mark}-{n}")
@@ -119,16 +127,28 @@ def others(server: EmbeddedValkey, directory: Path) -> tuple[object, ...]:
         keys = sorted(key for key in client.scan_iter() if OTHER.encode() in key or b"stays" in key)
         held = sorted(name for name in client.hkeys(online_keys("artifact-1").waiting))
         window = [client.hgetall(key) for key in client.scan_iter(match="*:bud:*") if b"5:stays" in key]
-    return sorted(seen), OTHER in bad.read_text(), keys, [name for name in held if OTHER.encode() in name], window
+    waits = [name for name in held if OTHER.encode() in name]
+    return sorted(seen), OTHER in bad.read_text(), keys, waits, window, counts(server, "stays")
+
+
+def counts(server: EmbeddedValkey, tenant: str) -> list[tuple[bytes, bytes]]:
+    """What limits and shares count of a tenant and its key."""
+    base = scope_of(ORGANISATION).base
+    with redis.Redis.from_url(server.url) as client:
+        found = [item for name in HASHES for item in client.hgetall(base + name).items()]
+    return sorted(item for item in found if tenant.encode() in item[0])
 
 
 def test_no_file_holds_the_canary_and_the_neighbour_keeps_everything(served: tuple[EmbeddedValkey, Path]) -> None:
     server, directory = served
     assert where(directory, CANARY) >= {"decisions", "outcomes", "feedback"}
     before = others(server, directory)
+    assert len(counts(server, "gone")) == len(counts(server, "stays")) == 3
     n_rows, n_keys = erase(server, directory)
     assert n_rows == 8 * 3 + 1
-    assert n_keys == 8 * 5 + 1  # request, session, tool call, feedback's key and waiting decision of each; one window
+    # Request, session, tool call, feedback's key and waiting decision of each; one window; two limits and a share.
+    assert n_keys == 8 * 5 + 1 + 3
+    assert counts(server, "gone") == []
     assert settled(directory) == set()
     assert others(server, directory) == before
     with redis.Redis.from_url(server.url) as client:
@@ -136,7 +156,7 @@ def test_no_file_holds_the_canary_and_the_neighbour_keeps_everything(served: tup
     assert erase(server, directory) == (0, 0)
 
 
-@pytest.mark.parametrize("wanted", range(1, 16))
+@pytest.mark.parametrize("wanted", range(1, 17))
 def test_killed_after_any_step_it_is_begun_again_and_ends_alike(
     served: tuple[EmbeddedValkey, Path], wanted: int
 ) -> None:
@@ -188,13 +208,22 @@ def test_a_request_under_way_is_counted_and_told(served: tuple[EmbeddedValkey, P
         await store.start()
         for tenant in ("gone", "stays"):
             stub = orjson.dumps({"tenant": tenant})
-            await store.begin(Start(f"open-{tenant}", ORGANISATION, stub, b"{}", b""))
+            await store.begin(Start(f"open-{tenant}", ORGANISATION, stub, b"{}", b"", claim=claim(tenant)))
+        await store.aclose()
+
+    async def end_it() -> None:
+        store = ValkeyStore(server.url, StoreOptions(spool_dir=directory / "spool"))
+        await store.start()
+        for tenant in ("gone", "stays"):
+            await store.settle(End(f"open-{tenant}", ORGANISATION, b"{}", "d", tenant, limited=True, tokens=3))
         await store.aclose()
 
     asyncio.run(open_one())
     with redis.Redis.from_url(server.url) as client:
         erased = erase_tenant(client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=False)
     assert erased.n_open == 1
+    asyncio.run(end_it())
+    assert (counts(server, "gone"), len(counts(server, "stays"))) == ([], 3), "its end writes no count anew"
 
 
 def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path]) -> None:
@@ -254,10 +283,10 @@ def test_the_command_asks_erases_and_is_logged(tmp_path: Path, monkeypatch: pyte
     assert "--organisation" in str(unknown.exception)
     done = run.invoke(tenants, ["erase", "gone", "--config", str(config), "--yes"], catch_exceptions=False)
     assert done.exit_code == 0
-    assert done.stdout == "9 rows of the log and 12 other keys erased\n"
+    assert done.stdout == "9 rows of the log and 15 other keys erased\n"
     assert settled(directory) == set()
     assert where(directory, OTHER)
     listed = run.invoke(audit, ["list", "--config", str(config), "--json"]).stdout.splitlines()
     entries = [json.loads(line) for line in listed]
     assert [(entry["action"], entry["target"]) for entry in entries] == [("erase.begin", "gone"), ("erase.end", "gone")]
-    assert entries[1]["after"] == {"rows": 9, "keys": 12}
+    assert entries[1]["after"] == {"rows": 9, "keys": 15}

@@ -6,6 +6,8 @@ from rig import config_of, tree
 from router.config.schema import Config, TradeOffConfig
 from router.directory.kept import Kept, KeptKey
 from router.errors import StoreDown, TenantUnusable, Unauthorized
+from router.store.ledger import tenant_account
+from router.store.limits import key_account
 from router.tenants import KEYLESS, Tenants, key_hmac, trade_off_of
 
 SECRET = b"tenants' secret"
@@ -110,6 +112,24 @@ def test_a_key_of_the_store_names_its_tenant_beside_those_of_the_file() -> None:
         found.authenticate({b"x-api-key": b"key-c"})
 
 
+def test_a_tenant_of_the_store_is_bound_by_all_that_binds_one_of_the_file() -> None:
+    one, other = kept_key("key-k", "kept"), kept_key("key-l", "kept")
+    found = with_kept(
+        one, other, requests_per_minute=60, modes=["instant"], budgets=[{"per": "day", "usd": 1, "pace": True}],
+        key_caps={other.key_id: {"concurrency": 2, "models": ["small"]}},
+    )  # fmt: skip
+    plain, capped = (found.authenticate({b"x-api-key": key}) for key in (b"key-k", b"key-l"))
+    assert [(limit.requests, limit.concurrency) for limit in plain.limits] == [(60, None)]
+    assert [(limit.account, limit.concurrency) for limit in capped.limits] == [
+        (tenant_account("kept"), None),
+        (key_account(other.key_id), 2),
+    ]
+    assert (plain.allowed.modes, plain.allowed.models) == (frozenset({"instant"}), None)
+    assert (capped.allowed.modes, capped.allowed.models) == (frozenset({"instant"}), frozenset({"small"}))
+    assert plain.paced == capped.paced == plain.windows
+    assert (plain.key_id, capped.key_id) == (one.key_id, other.key_id)
+
+
 def test_a_key_ends_by_the_stores_clock_though_ours_says_another_time() -> None:
     CLOCK.at = 50.0
     found = with_kept(kept_key("key-k", "kept", expires_at=1010.0))
@@ -163,7 +183,12 @@ def test_where_a_key_is_required_nobody_is_served_without_one() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "why"),
-    [({"models": ["gone"]}, "no such model"), ({"invented": 1}, "invented: Extra inputs")],
+    [
+        ({"models": ["gone"]}, "no such model"),
+        ({"invented": 1}, "invented: Extra inputs"),
+        ({"regions": ["eu"]}, "tenants.kept.regions[0]: no deployment declares this region"),
+        ({"key_caps": {"no id": {}}}, "expected a key's id, 8 hex digits"),
+    ],
 )
 def test_a_tenant_that_does_not_fit_is_refused_not_guessed(settings: dict[str, object], why: str) -> None:
     found = with_kept(kept_key("key-k", "kept"), **settings)

@@ -16,10 +16,12 @@ from router.store.base import End, Start, StoreUnavailable, Unanswered
 from router.store.embedded import EmbeddedValkey
 from router.store.keys import scope_of
 from router.store.ledger import Hold, Window, tenant_account
+from router.store.limits import Claim, Limit, LimitRefused
 from router.store.reconcile import reconcile
 from router.store.valkey import StoreOptions, ValkeyStore
 
 pytestmark = pytest.mark.asyncio
+LIMIT = Limit(tenant_account("a"), "a", requests=10, tokens=1_000, concurrency=1)
 DAY = Window(tenant_account("a"), "day", 1_000, "a")
 
 
@@ -35,9 +37,9 @@ async def opened(way: Lossy, folder: Path, name: str = "one") -> ValkeyStore:
     return store
 
 
-def start(hold: Hold | None = None) -> Start:
+def start(hold: Hold | None = None, claim: Claim | None = None, request: str = "r1") -> Start:
     stub = orjson.dumps({"decision_id": "d", "tenant": "a", "arm": "small/instant"})
-    return Start("r1", "acme", stub=stub, row=b"{}", embedding=b"", hold=hold)
+    return Start(request, "acme", stub=stub, row=b"{}", embedding=b"", hold=hold, claim=claim)
 
 
 def end() -> End:
@@ -75,6 +77,27 @@ async def test_a_begin_that_came_through_unheard_is_closed_and_charged_nothing(
     assert not await store.settle(end()), "closed once"
     assert await sums(store) == (0, 0)
     await store.aclose()
+
+
+@pytest.mark.parametrize("hold", [None, Hold(600, (DAY,))], ids=["without a budget", "with one"])
+async def test_a_begin_that_came_through_unheard_gives_back_what_it_took_of_limits(
+    way: Lossy, valkey_url: str, tmp_path: Path, hold: Hold | None
+) -> None:
+    store, claim = await opened(way, tmp_path), Claim((LIMIT,), tokens=900)
+    other = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path / "other"))
+    await other.start()
+    way.replies = False
+    with pytest.raises(Unanswered):
+        await store.begin(start(hold, claim))
+    with pytest.raises(LimitRefused) as refused:
+        await other.begin(start(hold, claim, "r2"))
+    assert refused.value.kind == "tokens", "it is open, and counts"
+    way.replies = True
+    await replayed(store)
+    (allowance,) = await other.begin(start(hold, claim, "r2"))
+    assert (allowance.requests, allowance.tokens) == (8, 100), "it was a request, and used no tokens"
+    await store.aclose()
+    await other.aclose()
 
 
 async def test_a_begin_that_was_lost_leaves_no_trace_and_changes_nothing_if_it_comes_late(

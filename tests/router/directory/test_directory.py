@@ -74,6 +74,19 @@ def test_a_key_is_kept_as_its_hmac_and_nowhere_else(directory: Directory, client
     }
 
 
+def test_what_binds_a_key_binds_the_one_in_its_place(directory: Directory) -> None:
+    directory.create_tenant("acme", {})
+    old = directory.create_key("acme").key
+    caps = {"requests_per_minute": 5}
+    directory.change_tenant("acme", {"key_caps": {old.key_id: caps}})
+    new = directory.rotate_key(old.key_id, grace_s=60).key
+    assert directory.read().tenants["acme"]["key_caps"] == {old.key_id: caps, new.key_id: caps}
+    newest = directory.rotate_key(new.key_id, grace_s=0).key
+    assert directory.read().tenants["acme"]["key_caps"][newest.key_id] == caps
+    free = directory.rotate_key(directory.create_key("acme").key.key_id, grace_s=0).key
+    assert free.key_id not in directory.read().tenants["acme"]["key_caps"]
+
+
 def test_a_rotated_key_ends_after_its_grace_and_only_once(directory: Directory, client: "redis.Redis") -> None:
     directory.create_tenant("acme", {})
     old = directory.create_key("acme", name="ci").key

@@ -1,0 +1,339 @@
+"""Limits in the store: what a bucket, a count of open requests and a share of modes let through, to the millisecond."""
+
+import asyncio
+import random
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+
+from router.store.balances import balances
+from router.store.base import End, Start
+from router.store.embedded import EmbeddedValkey
+from router.store.keys import scope_of
+from router.store.ledger import Hold, Window, tenant_account
+from router.store.limits import Allowance, Claim, Limit, LimitRefused, ShareRefused, read_allowances
+from router.store.valkey import StoreOptions, ValkeyStore
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bank import BEGAN, LEASE_S, Bank
+
+TENANT = tenant_account("a")
+
+
+@pytest.fixture
+def bank(valkey_server: EmbeddedValkey, valkey_url: str) -> Iterator[Bank]:
+    bank = Bank(valkey_server.socket)
+    yield bank
+    bank.close()
+
+
+def starting(request: str, claim: Claim, hold: Hold | None = None) -> Start:
+    return Start(request, "acme", stub=b"{}", row=b"{}", embedding=b"", hold=hold, claim=claim)
+
+
+def ending(request: str, tokens: int | None = None) -> End:
+    return End(request, "acme", row=b"{}", decision_id="d", tenant="a", limited=True, tokens=tokens)
+
+
+def begin(bank: Bank, request: str, claim: Claim, *, at: float = 0.0) -> tuple[Allowance, ...]:
+    """At so many seconds after the beginning."""
+    start = starting(request, claim)
+    command = bank.commands.begin(start, owner="one:1", lease_s=LEASE_S, high_water=0, at=BEGAN + at)
+    return read_allowances(bank.ask(command)[0], claim)
+
+
+def settle(bank: Bank, request: str, tokens: int | None = None) -> object:
+    return bank.ask(bank.commands.settle(ending(request, tokens)))[0]
+
+
+def taken(bank: Bank, claim: Claim, *, at: float, tries: int) -> int:
+    """How many of so many requests at one moment are let through."""
+    through = 0
+    for n in range(tries):
+        try:
+            begin(bank, f"{at}-{n}", claim, at=at)
+        except LimitRefused:
+            continue
+        through += 1
+    return through
+
+
+@pytest.mark.parametrize("per_minute", [1, 7, 60, 90])
+def test_a_burst_is_let_through_to_the_limit_and_then_as_fast_as_the_bucket_fills(bank: Bank, per_minute: int) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=per_minute),))
+    assert taken(bank, claim, at=0, tries=per_minute + 5) == per_minute
+    whole_s = 60 / per_minute
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "early", claim, at=0)
+    assert refused.value.wait_ms == -(-60_000 // per_minute)
+    assert taken(bank, claim, at=whole_s - 0.002, tries=2) == 0
+    assert taken(bank, claim, at=whole_s + 0.001, tries=2) == 1
+    assert taken(bank, claim, at=whole_s + 600, tries=per_minute + 5) == per_minute
+
+
+def test_an_answer_tells_what_is_left_and_when_all_is_there_again(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=60, tokens=1000),), tokens=250)
+    (first,) = begin(bank, "r1", claim)
+    assert (first.requests, first.requests_full_ms, first.tokens, first.tokens_full_ms) == (59, 1000, 750, 15_000)
+    (second,) = begin(bank, "r2", claim, at=0.5)
+    assert (second.requests, second.requests_full_ms, second.tokens, second.tokens_full_ms) == (58, 1500, 508, 29_500)
+
+
+def test_a_settle_puts_what_was_used_in_the_place_of_what_was_taken_once(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=900)
+    begin(bank, "r1", claim)
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r2", claim)
+    assert (refused.value.kind, refused.value.wait_ms) == ("tokens", 48_000)
+    assert (settle(bank, "r1", 100), settle(bank, "r1", 0)) == (1, 0)
+    (allowance,) = begin(bank, "r3", claim)
+    assert allowance.tokens == 0
+    settle(bank, "r3", 2000)  # the endpoint reported more than the bound: it is owed
+    with pytest.raises(LimitRefused) as owing:
+        begin(bank, "r4", Claim(claim.limits, tokens=1))
+    assert owing.value.wait_ms == (100 + 2000 + 1 - 1000) * 60
+    assert owing.value.allowances[0].tokens == 0
+
+
+def test_a_request_above_a_whole_minute_gets_through_when_nothing_else_is_counted(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=5000)
+    assert begin(bank, "r1", claim)[0].tokens == 0
+    with pytest.raises(LimitRefused):
+        begin(bank, "r2", claim, at=59)
+    assert begin(bank, "r3", claim, at=60)[0].tokens == 0
+
+
+def test_unknown_tokens_stay_taken(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=600)
+    begin(bank, "r1", claim)
+    settle(bank, "r1", None)
+    assert begin(bank, "r2", Claim(claim.limits, tokens=0))[0].tokens == 400
+
+
+def test_the_store_and_plain_fractions_agree_over_a_random_day(bank: Bank) -> None:
+    rng, level, at = random.Random(5), [Fraction(0), Fraction(0)], 0
+    rates = (17, 900)
+    limit = Limit(TENANT, "a", requests=rates[0], tokens=rates[1])
+    for n in range(600):
+        step = rng.choice((0, 1, 40, 999, 3_531, 20_000, 70_001))
+        at += step
+        level = [
+            max(used - Fraction(step * rate, 60_000), Fraction(0)) for used, rate in zip(level, rates, strict=True)
+        ]
+        tokens = rng.randrange(1, 400)
+        fits = level[0] + 1 <= rates[0] and level[1] + tokens <= rates[1]
+        try:
+            (allowance,) = begin(bank, f"r{n}", Claim((limit,), tokens=tokens), at=at / 1000)
+        except LimitRefused:
+            assert not fits
+            continue
+        assert fits
+        level = [level[0] + 1, level[1] + tokens]
+        assert allowance.requests == int(rates[0] - level[0])
+        assert allowance.tokens == int(rates[1] - level[1])
+        used = rng.randrange(0, 500)
+        settle(bank, f"r{n}", used)
+        level[1] = max(level[1] + used - tokens, Fraction(0))
+
+
+def test_every_limit_binds_and_the_one_that_refuses_longest_is_named(bank: Bank) -> None:
+    limits = (Limit(TENANT, "tenant 'a'", requests=10), Limit("o", "organisation 'acme'", requests=2))
+    begin(bank, "r1", Claim(limits))
+    begin(bank, "r2", Claim(limits))
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r3", Claim(limits))
+    assert (refused.value.limit.owner, refused.value.wait_ms) == ("organisation 'acme'", 30_000)
+    assert [allowance.requests for allowance in refused.value.allowances] == [8, 0]
+    # Another tenant of the organisation shares its limit, and only that.
+    other = (Limit(tenant_account("b"), "tenant 'b'", requests=10), limits[1])
+    with pytest.raises(LimitRefused):
+        begin(bank, "r4", Claim(other))
+    assert begin(bank, "r5", Claim(other[:1]))[0].requests == 9
+
+
+def state_of(url: str) -> dict[bytes, bytes]:
+    with redis.Redis.from_url(url) as server:
+        return {key: server.dump(key) for key in server.scan_iter()}
+
+
+def test_a_refusal_writes_nothing(bank: Bank, valkey_url: str) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=5, tokens=100, concurrency=1, shares=(("instant", 10),)),), tokens=10)
+    begin(bank, "r1", claim)
+    before = state_of(valkey_url)
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r2", claim)
+    assert (refused.value.kind, refused.value.wait_ms) == ("concurrency", None)
+    with pytest.raises(LimitRefused):
+        begin(bank, "r2", Claim(claim.limits, tokens=95))
+    assert state_of(valkey_url) == before
+    settle(bank, "r1", 10)
+    before = state_of(valkey_url)
+    with pytest.raises(ShareRefused):
+        begin(bank, "r3", Claim(claim.limits, mode="instant"))
+    assert state_of(valkey_url) == before
+
+
+def test_a_limit_takes_nothing_of_a_request_that_its_budget_refuses(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=5, concurrency=1),))
+    hold = Hold(2, (Window(TENANT, "day", 1, "a"),))
+    reply = bank.ask(
+        bank.commands.begin(starting("r1", claim, hold), owner="one:1", lease_s=9, high_water=0, at=BEGAN)
+    )[0]
+    assert isinstance(reply, list)
+    assert reply[0] == -2
+    assert begin(bank, "r1", claim)[0].requests == 4
+
+
+def test_open_requests_count_until_they_end_however_they_end(bank: Bank, valkey_url: str) -> None:
+    claim = Claim((Limit(TENANT, "a", concurrency=2),))
+    begin(bank, "r1", claim)
+    begin(bank, "r2", claim)
+    with pytest.raises(LimitRefused):
+        begin(bank, "r3", claim)
+    settle(bank, "r1")
+    settle(bank, "r1")
+    begin(bank, "r3", claim)
+    with pytest.raises(LimitRefused):
+        begin(bank, "r4", claim)
+    settle(bank, "r2")
+    settle(bank, "r3")
+    with redis.Redis.from_url(valkey_url) as server:
+        base = scope_of("acme").base
+        (levels,) = server.hvals(base + "limits")
+    assert struct.unpack(">dddd", levels)[3] == 0
+
+
+def shared(per_hour: int = 200_000, mode: str = "reasoning") -> Claim:
+    return Claim((Limit(TENANT, "a", shares=(("reasoning", per_hour),)),), mode=mode)
+
+
+def modes_through(bank: Bank, modes: Sequence[str], *, at: float = 0, name: str = "r") -> list[str]:
+    through = []
+    for n, mode in enumerate(modes):
+        try:
+            begin(bank, f"{name}{n}", shared(mode=mode), at=at)
+        except ShareRefused:
+            continue
+        through.append(mode)
+    return through
+
+
+def test_a_mode_never_gets_more_than_its_share(bank: Bank) -> None:
+    asked = ["reasoning", "instant"] * 50
+    through = modes_through(bank, asked)
+    for end in range(1, len(through) + 1):
+        assert through[:end].count("reasoning") <= 0.2 * end
+    assert through.count("instant") == 50
+    assert through.count("reasoning") == 12, "a fifth of 62"
+
+
+def test_a_share_slides_with_its_window(bank: Bank) -> None:
+    modes_through(bank, ["instant"] * 40, name="a")
+    assert modes_through(bank, ["reasoning"] * 20, name="b", at=1800) == ["reasoning"] * 10
+    # After the window's length the first forty count no more; ten of ten were reasoning.
+    assert modes_through(bank, ["reasoning", *["instant"] * 44, "reasoning"], name="c", at=3700).count("reasoning") == 1
+    assert modes_through(bank, ["instant"] * 4 + ["reasoning"], name="d", at=9000)[-1] == "reasoning"
+
+
+def test_a_turn_that_goes_on_counts_in_no_share_and_full_modes_are_told(bank: Bank) -> None:
+    (allowance,) = begin(bank, "r1", shared(mode=""))
+    assert allowance.full_modes == ("reasoning",)
+    modes_through(bank, ["instant"] * 3, name="a")
+    (allowance,) = begin(bank, "r2", shared(mode="instant"))
+    assert allowance.full_modes == ()
+
+
+@pytest.mark.asyncio
+async def test_three_gateways_on_one_store_let_through_what_one_would(valkey_url: str, tmp_path: Path) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=20, tokens=100_000, concurrency=50),), tokens=10)
+    stores = [ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path / str(n))) for n in range(3)]
+    await asyncio.gather(*(store.start() for store in stores))
+    results = await asyncio.gather(
+        *(stores[n % 3].begin(starting(f"r{n}", claim)) for n in range(90)), return_exceptions=True
+    )
+    assert sum(isinstance(result, LimitRefused) for result in results) == 70
+    await asyncio.gather(*(store.aclose() for store in stores))
+
+
+@pytest.mark.asyncio
+async def test_what_a_dead_gateway_had_open_is_freed_by_recovery(valkey_url: str, tmp_path: Path) -> None:
+    claim = Claim((Limit(TENANT, "a", concurrency=1),))
+    dead = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path, owner_ttl_s=0), name="dead")
+    await dead.start()
+    await dead.begin(starting("r1", claim))
+    with pytest.raises(LimitRefused):
+        await dead.begin(starting("r2", claim))
+    other = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path), name="other")
+    await other.start()
+    await other.begin(starting("r2", claim))
+    await other.aclose()
+    await dead.aclose()
+
+
+@pytest.mark.asyncio
+async def test_recovery_charges_a_budget_and_frees_a_limit_of_one_request(valkey_url: str, tmp_path: Path) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000, concurrency=1),), tokens=900)
+    day = Window(TENANT, "day", 10**9, "a")
+    dead = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path, owner_ttl_s=0), name="dead")
+    await dead.start()
+    stub = orjson.dumps({"decision_id": "d1", "tenant": "a", "arm": "small/instant"})
+    await dead.begin(Start("r1", "acme", stub=stub, row=b"{}", embedding=b"", hold=Hold(700, (day,)), claim=claim))
+    other = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path), name="other")
+    await other.start()
+    (balance,) = await balances(other, [("acme", day)])
+    assert (balance.spent, balance.reserved) == (700, 0)
+    (allowance,) = await other.begin(starting("r2", Claim(claim.limits, tokens=50)))
+    assert 50 <= allowance.tokens < 1000 - 50, "its place is free; what it may have used stays taken"
+    with redis.Redis.from_url(valkey_url) as server:
+        rows = [fields for _, fields in server.xrange(scope_of("acme").log) if fields[b"t"] == b"o"]
+    row = orjson.loads(rows[0][b"j"])
+    assert (row["decision_id"], row["tenant"], row["served_arm"]) == ("d1", "a", "small/instant")
+    assert (row["nano_usd"], row["status"], rows[0][b"m"].partition(b"\t")[0]) == (700, "unknown_after_crash", b"700")
+    await other.aclose()
+    await dead.aclose()
+
+
+@pytest.mark.asyncio
+async def test_a_begin_without_a_store_takes_nothing_and_its_row_is_not_refused_later(
+    valkey_server: EmbeddedValkey, valkey_url: str, tmp_path: Path
+) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=1, concurrency=1),))
+    away = ValkeyStore(
+        f"unix://{tmp_path}/none.sock", StoreOptions(spool_dir=tmp_path / "s", when_down="serve", timeout_s=0.01)
+    )
+    await away.start()
+    for n in range(3):
+        assert await away.begin(starting(f"r{n}", claim)) == ()
+        assert await away.settle(ending(f"r{n}", 5))
+    await away.aclose()
+    back = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path / "s"))
+    await back.start()
+    with redis.Redis.from_url(valkey_url) as server:
+        assert server.xlen(scope_of("acme").log) == 6
+    assert (await back.begin(starting("r9", claim)))[0].requests == 0
+    await back.aclose()
+
+
+def test_a_count_that_no_bucket_holds_is_cut_and_owed(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=100, concurrency=1),), tokens=80)
+    begin(bank, "r1", claim)
+    assert settle(bank, "r1", 10**30) == 1
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r2", claim)
+    assert refused.value.kind == "tokens"
+
+
+def test_a_limit_and_a_budget_of_one_request_both_count(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=5),))
+    hold = Hold(1, (Window(TENANT, "day", 1, "a"),))
+    command = bank.commands.begin(starting("r1", claim, hold), owner="one:1", lease_s=9, high_water=0, at=BEGAN)
+    assert read_allowances(bank.ask(command)[0], claim)[0].requests == 4
+    end = End("r1", "acme", row=b"{}", decision_id="d", tenant="a", reserved=True, nano_usd=1, limited=True)
+    assert bank.ask(bank.commands.settle(end)) == [1]
