@@ -53,10 +53,11 @@ def bound_nano_usd(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> int:
     asking = ask.setup.asking[facts.name]
     frame = len(asking.system.encode()) if asking.system else 0
     output = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens)) or 0
-    return _dearest(facts.price, prompt_bound(ask.chat) + frame, output * ask.chat.n)
+    return dearest_nano_usd(facts.price, prompt_bound(ask.chat) + frame, output * ask.chat.n)
 
 
-def _dearest(price: Price, n_input: int, n_output: int) -> int:
+def dearest_nano_usd(price: Price, n_input: int, n_output: int) -> int:
+    """So many tokens of each side by its dearest price, rounded up once."""
     per_input = max(price.input, price.cached_input or 0, price.cache_write or 0)
     per_output = max(price.output, price.reasoning or 0)
     return -(-(n_input * per_input + n_output * per_output) // TOKENS_PER_PRICE)

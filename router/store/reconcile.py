@@ -4,6 +4,7 @@ Both are written in the same step of the store, so at rest they are equal to a n
 do so between the two readings; windows that have ended are still then.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import redis
 
 Place = tuple[str, str, str, str]  # organisation, account, per, label
+_SUM = re.compile(r"(hour|day|month):([0-9T-]+):(spent|reserved)")
 _COLUMNS = ("request_id", "organisation", "outcome_nano_usd", "outcome_ledger")
 
 
@@ -102,10 +104,11 @@ def _counters(client: "redis.Redis") -> dict[Place, tuple[int, int]]:
         length, _, rest = key.decode().split(":", 3)[3].partition(":")
         organisation, account = rest[: int(length)], rest[int(length) + 1 :]
         sums: Any = client.hgetall(key)
-        for name in {name.rpartition(b":")[0] for name in sums} - {b""}:
-            per, label = name.decode().split(":")
-            spent, reserved = (int(sums.get(name + part, 0)) for part in (b":spent", b":reserved"))
-            found[(organisation, account, per, label)] = spent, reserved
+        for name, amount in sums.items():
+            if field := _SUM.fullmatch(name.decode()):
+                place = (organisation, account, field[1], field[2])
+                spent, reserved = found.get(place, (0, 0))
+                found[place] = (int(amount), reserved) if field[3] == "spent" else (spent, int(amount))
     return found
 
 

@@ -256,13 +256,6 @@ async def test_an_organisations_budget_binds_all_its_tenants(valkey_url: str, tm
     assert (got.status, "organisation 'default'" in got.error["message"]) == (429, True)
 
 
-async def test_embeddings_of_a_paid_model_do_not_go_round_the_budget(valkey_url: str, tmp_path: Path) -> None:
-    async with World(valkey_url, tmp_path, tree(**paid(1)), policy=FIRST) as world:
-        got = await world.ask("/v1/embeddings", {"model": "small", "input": "hello"})
-        own = await world.ask("/v1/embeddings", {"model": "auto", "input": "hello"})
-    assert (got.status, got.error["param"], own.status) == (400, "model", 200)
-
-
 async def test_the_bound_covers_choices_thinking_tools_and_images(valkey_url: str, tmp_path: Path) -> None:
     plain = tree("small", **paid(100))
     plain["models"]["small"] |= {
