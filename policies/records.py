@@ -93,8 +93,9 @@ class OutcomeRow:
         usage_source: ``upstream`` (reported and sane), ``counted`` (our own count of what was generated), ``none``.
         usage_flags: What was wrong with the reported usage (``missing``, ``negative``, ``huge``, ``type`` …).
         nano_usd: Cost, None when the price is unknown.
-        ledger: What the store charged to budgets, and where: nano-USD, then ``<account> <per>:<label>`` of each window,
-            between tabs. The store itself writes it, beside the row; None: the request reserved nothing.
+        ledger: What the store charged to budgets, and where, between tabs: nano-USD, the hour since 1970 in which it
+            was reserved, and ``<account> <letters>`` of each account, h, d and m for its windows that hold that hour.
+            The store itself writes it, beside the row; None: the request reserved nothing.
         ttft_s: Seconds to the first content byte.
         overhead_s: Seconds spent in the gateway itself before the upstream was called.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.store.keys import scope_of
-from router.store.ledger import Window, ends_at, label_of, sums_of
+from router.store.ledger import Window, ends_at, label_of, read_sums, sums_of
 
 if TYPE_CHECKING:
     import redis
@@ -35,16 +35,18 @@ class Balance:
 async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
-    found = await asyncio.gather(*(store.fields(_key(name, each), *_fields(each, at)) for name, each in owned))
-    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+    packed = await asyncio.gather(*(store.fields(scope_of(name).now, each.account) for name, each in owned))
+    apart = await asyncio.gather(*(store.fields(_key(name, each), *_fields(each, at)) for name, each in owned))
+    return [_balance(each, at, *sums) for (_, each), *sums in zip(owned, packed, apart, strict=True)]
 
 
 def read_balances(client: "redis.Redis", owned: Iterable[Owned]) -> list[Balance]:
     """The same over a client of a command. Raises redis.RedisError."""
     seconds, micros = client.time()
     at = seconds + micros / 1e6
-    found: Any = [client.hmget(_key(name, each), _fields(each, at)) for name, each in owned]
-    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+    packed: Any = [client.hmget(scope_of(name).now, [each.account]) for name, each in owned]
+    apart: Any = [client.hmget(_key(name, each), _fields(each, at)) for name, each in owned]
+    return [_balance(each, at, *sums) for (_, each), *sums in zip(owned, packed, apart, strict=True)]
 
 
 def _key(organisation: str, window: Window) -> str:
@@ -55,7 +57,7 @@ def _fields(window: Window, at: float) -> tuple[str, str]:
     return sums_of(window.per, label_of(window.per, at))
 
 
-def _balance(window: Window, at: float, sums: Sequence[bytes | None]) -> Balance:
-    """`sums` are None where nothing was asked of the window yet."""
-    spent, reserved = (int(value or 0) for value in sums)
-    return Balance(window, label_of(window.per, at), ends_at(window.per, at), spent, reserved)
+def _balance(window: Window, at: float, packed: Sequence[bytes | None], apart: Sequence[bytes | None]) -> Balance:
+    label = label_of(window.per, at)
+    spent, reserved = read_sums(packed[0], apart, per=window.per, label=label)
+    return Balance(window, label, ends_at(window.per, at), spent, reserved)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies.archive_schema import read_log
 from router.store.keys import SHARDS, organisation_in, shard_base
-from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, read_entry
+from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, packed_sums, read_entry
 from router.store.logbook import read_live
 
 if TYPE_CHECKING:
@@ -101,15 +101,26 @@ def _counters(client: "redis.Redis") -> dict[Place, tuple[int, int]]:
     """(spent, reserved) of every window."""
     found: dict[Place, tuple[int, int]] = {}
     for key in client.scan_iter(match="gs:{s??}:bud:*", count=1000):
-        length, _, rest = key.decode().split(":", 3)[3].partition(":")
-        organisation, account = rest[: int(length)], rest[int(length) + 1 :]
+        organisation, account = _names(key)
         sums: Any = client.hgetall(key)
         for name, amount in sums.items():
             if field := _SUM.fullmatch(name.decode()):
                 place = (organisation, account, field[1], field[2])
                 spent, reserved = found.get(place, (0, 0))
                 found[place] = (int(amount), reserved) if field[3] == "spent" else (spent, int(amount))
+    for key in client.scan_iter(match="gs:{s??}:now:*", count=1000):
+        organisation, _ = _names(key)
+        accounts: Any = client.hgetall(key)
+        for account, packed in accounts.items():
+            for (per, label), pair in packed_sums(packed).items():
+                found[(organisation, account.decode(), per, label)] = pair
     return found
+
+
+def _names(key: bytes) -> tuple[str, str]:
+    """Organisation and what follows it in `gs:{sNN}:<kind>:<length>:<organisation>:…`."""
+    length, _, rest = key.decode().split(":", 3)[3].partition(":")
+    return rest[: int(length)], rest[int(length) + 1 :]
 
 
 def _held(client: "redis.Redis") -> Counter[Place]:

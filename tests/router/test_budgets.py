@@ -11,10 +11,9 @@ import redis
 from rig import CHAT, Given, Json, World, body, tree, until
 
 from router.config.budgets import all_windows
-from router.store.balances import balances
+from router.store.balances import balances, read_balances
 from router.store.embedded import EmbeddedValkey
-from router.store.keys import scope_of
-from router.store.ledger import label_of, sums_of, tenant_account
+from router.store.ledger import Per, Window, tenant_account
 
 pytestmark = pytest.mark.asyncio
 SMALL, LARGE = "small/instant", "large/instant"
@@ -31,16 +30,16 @@ BOUND = bound_of(ASKED)
 USD = 1e-9
 
 
-def paid(usd: float, *, per: str = "day", **more: Any) -> Json:
+def paid(usd: float, *, per: Per = "day", **more: Any) -> Json:
     return {"tenants": {"t": {"budgets": [{"per": per, "usd": usd}], **more}}}
 
 
-def balance(url: str, *, per: str = "day", tenant: str = "t") -> tuple[int, int]:
+def balance(url: str, *, per: Per = "day", tenant: str = "t") -> tuple[int, int]:
     """(spent, reserved) now, in nano-USD."""
+    window = Window(tenant_account(tenant), per, 0, "t")
     with redis.Redis.from_url(url) as server:
-        label = label_of("day", float(server.time()[0]))
-        found = server.hmget(scope_of("default").account(tenant_account(tenant)), sums_of(per, label))
-    return int(found[0] or 0), int(found[1] or 0)
+        (found,) = read_balances(server, [("default", window)])
+    return found.spent, found.reserved
 
 
 def sent(world: World, model: str) -> list[Json]:

@@ -11,9 +11,9 @@ from rig import Got, Json, World, tree, until
 
 from policies.prices import Usage
 from router.http.embedding_usage import read_embedding_usage
+from router.store.balances import read_balances
 from router.store.embedded import EmbeddedValkey
-from router.store.keys import scope_of
-from router.store.ledger import label_of, sums_of, tenant_account
+from router.store.ledger import Window, tenant_account
 from router.store.reconcile import reconcile
 
 EMBED = "/v1/embeddings"
@@ -27,10 +27,10 @@ def paid(nano_usd: int, **more: Any) -> Json:
 
 def balance(url: str) -> tuple[int, int]:
     """(spent, reserved) of the day, in nano-USD."""
+    window = Window(tenant_account("t"), "day", 0, "t")
     with redis.Redis.from_url(url) as server:
-        label = label_of("day", float(server.time()[0]))
-        found = server.hmget(scope_of("default").account(tenant_account("t")), sums_of("day", label))
-    return int(found[0] or 0), int(found[1] or 0)
+        (found,) = read_balances(server, [("default", window)])
+    return found.spent, found.reserved
 
 
 async def embed(world: World, **more: Any) -> Got:
