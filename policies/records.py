@@ -96,8 +96,9 @@ class OutcomeRow:
         usage_source: ``upstream`` (reported and sane), ``counted`` (our own count of what was generated), ``none``.
         usage_flags: What was odd about the reported usage; docs/money.md has the list.
         nano_usd: Cost, None when the price is unknown.
-        ledger: What the store charged to budgets, and where: nano-USD, then ``<account> <per>:<label>`` of each window,
-            between tabs. The store itself writes it, beside the row; None: the request reserved nothing.
+        ledger: What the store charged to budgets, and where, between tabs: nano-USD, the hour since 1970 in which it
+            was reserved, and ``<account> <letters>`` of each account, h, d and m for its windows that hold that hour.
+            The store itself writes it, beside the row; None: the request reserved nothing.
         cache_write_1h_tokens / audio_input_tokens / audio_output_tokens / gpu_us: As in `policies.prices.Usage`;
             None in rows of gateways that did not log them yet.
         prices: Version of the prices that were in force (`policies.prices.prices_version`), None likewise.

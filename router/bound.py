@@ -55,13 +55,18 @@ def bound_nano_usd(ask: Ask, facts: ArmFacts, *, prompt_tokens: int) -> int:
     if facts.price is None:
         raise ValueError(f"{facts.name} has no price, so nothing bounds its cost")
     output = sent_max_tokens(outgoing(ask, facts, model=facts.arm.model, prompt_tokens=prompt_tokens)) or 0
-    usage = Usage(
-        input=arm_prompt_bound(ask, facts),
-        output=output * ask.chat.n,
-        gpu_us=gpu_us(most_seconds(ask.setup.config.models[facts.arm.model]), facts.price),
+    return dearest_nano_usd(
+        facts.price,
+        arm_prompt_bound(ask, facts),
+        output * ask.chat.n,
+        seconds=most_seconds(ask.setup.config.models[facts.arm.model]),
     )
-    dearest = Price(dearest_input(facts.price), dearest_output(facts.price), gpu_second=facts.price.gpu_second)
-    return cost_nano_usd(usage, dearest)
+
+
+def dearest_nano_usd(price: Price, n_input: int, n_output: int, *, seconds: float) -> int:
+    """So many tokens of each side by its dearest price, and so long a time, rounded up once."""
+    usage = Usage(input=n_input, output=n_output, gpu_us=gpu_us(seconds, price))
+    return cost_nano_usd(usage, Price(dearest_input(price), dearest_output(price), gpu_second=price.gpu_second))
 
 
 def arm_prompt_bound(ask: Ask, facts: ArmFacts) -> int:

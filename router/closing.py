@@ -28,7 +28,7 @@ async def settle(
     exchange.settled = True
     started, written = perf_counter(), False
     try:
-        written = await _write(gateway.store, end)
+        written = await record(gateway.store, end)
     finally:
         gateway.metrics.store_settle.observe(perf_counter() - started)
         gateway.metrics.ended(exchange, status if written or status != "ok" else "error")
@@ -41,7 +41,8 @@ async def settle(
     return written
 
 
-async def _write(store: Store, end: End) -> bool:
+async def record(store: Store, end: End) -> bool:
+    """Settle, whatever comes between; False where neither store nor spool took it, or it had been closed as lost."""
     try:
         written = await store.settle(end)
     except asyncio.CancelledError:

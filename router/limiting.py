@@ -35,7 +35,7 @@ async def open_within_limits(gateway: Gateway, exchange: Exchange) -> None:
                 return
     except LimitRefused as refused:
         gateway.metrics.limit_refused(caller.tenant, refused.kind)
-        raise _limited(refused) from None
+        raise limited(refused) from None
     except asyncio.CancelledError:
         # The call may have gone through: what nobody asked an upstream for must not count as open.
         if caller.limits:
@@ -62,7 +62,8 @@ def _redraw(gateway: Gateway, exchange: Exchange, refused: ShareRefused) -> None
     exchange.redraw(rule_among(exchange.ask, exchange.sight, kept, removed=removed, rng=gateway.rng))
 
 
-def _limited(refused: LimitRefused) -> ApiError:
+def limited(refused: LimitRefused) -> ApiError:
+    """What the client is told, with the headers of all its limits."""
     limit, wait_s = refused.limit, CONCURRENCY_WAIT_S
     if refused.kind == "concurrency":
         message = f"{limit.owner} has {limit.concurrency} requests open, its limit; try again when one has ended"

@@ -11,6 +11,7 @@ from policies.prices import NANO
 from router.baseline import baselines
 
 if TYPE_CHECKING:
+    from router.embedding_call import EmbeddingCall
     from router.exchange import Exchange
     from router.store.balances import Balance
     from router.store.ledger import Window
@@ -156,6 +157,16 @@ class Metrics:
                 self._child(self.retries, exchange.attempts[number - 1].kind).inc()
             if attempt.kind == "ok":
                 self._child(self.upstream_seconds, model).observe(attempt.seconds)
+
+    def embedded(self, call: "EmbeddingCall", status: str) -> None:
+        """Count how a request to an embedding model ended."""
+        tenant, model = call.caller.tenant, call.asked.model
+        self._child(self.requests, tenant, call.facts.name, status).inc()
+        self._child(self.tokens, model, "input").inc(call.usage.input)
+        if (nano := call.nano_usd) is not None:
+            self._child(self.cost_usd, tenant, model, call.facts.mode).inc(nano / NANO)
+        elif call.usage_source != "none":
+            self._child(self.unpriced, model).inc()
 
     def _child(self, metric: "Counter | Histogram", *labels: str) -> Any:
         key = (metric._name, *labels)  # a dict of our own: `labels()` takes a lock and converts every value each time

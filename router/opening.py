@@ -1,5 +1,7 @@
 """Opening a request: its ids, and the one store call that must succeed before an upstream is called."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 from ulid import ULID
@@ -46,11 +48,29 @@ async def begin(gateway: Gateway, exchange: Exchange) -> None:
     """
     started = perf_counter()
     try:
-        await open_within_limits(gateway, exchange)
+        with told_of_outages(budgeted=bool(exchange.caller.windows)):
+            await open_within_limits(gateway, exchange)
+    finally:
+        now = perf_counter()
+        gateway.metrics.store_begin.observe(now - started)
+    exchange.overhead_s = now - exchange.started
+    gateway.metrics.decided(exchange)
+    gateway.pacing.decided(exchange)
+
+
+@contextmanager
+def told_of_outages(*, budgeted: bool) -> Iterator[None]:
+    """What the client is told where the store did not take a request.
+
+    Raises:
+        LedgerDown, StoreDown: In place of StoreUnavailable and StoreFull.
+    """
+    try:
+        yield
     except StoreFull as full:
         raise StoreDown(f"the log is full: {full}", code="log_full", retry_after_s=5) from full
     except StoreUnavailable as down:
-        if exchange.caller.windows:
+        if budgeted:
             raise LedgerDown(
                 "the store is down, so this request could not be paid from its tenant's budget; try again",
                 retry_after_s=1,
@@ -58,9 +78,3 @@ async def begin(gateway: Gateway, exchange: Exchange) -> None:
         raise StoreDown(
             "the store is down, so this request could not be recorded; try again", retry_after_s=1
         ) from down
-    finally:
-        now = perf_counter()
-        gateway.metrics.store_begin.observe(now - started)
-    exchange.overhead_s = now - exchange.started
-    gateway.metrics.decided(exchange)
-    gateway.pacing.decided(exchange)

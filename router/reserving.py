@@ -37,7 +37,7 @@ async def reserve(gateway: Gateway, exchange: Exchange) -> None:
                 outcome, soft = "overdrawn", True
             if ruling is None:
                 gateway.metrics.budget_refused(exchange.caller.tenant, "rejected")
-                raise _exceeded(exchange, refused, eligible) from None
+                raise exceeded(refused, min(_bound(exchange, arm) for arm in eligible)) from None
             gateway.metrics.budget_refused(exchange.caller.tenant, outcome)
             exchange.redraw(ruling)
         except asyncio.CancelledError:
@@ -89,9 +89,8 @@ def _when_spent(exchange: Exchange, gateway: Gateway, eligible: Sequence[ArmFact
     return rule_among(ask, exchange.sight, arms, removed=removed, rng=gateway.rng)
 
 
-def _exceeded(exchange: Exchange, refused: BudgetRefused, eligible: Sequence[ArmFacts]) -> BudgetExceeded:
-    """Names the window that opens last of those that even the cheapest arm does not fit."""
-    least = min(_bound(exchange, arm) for arm in eligible)
+def exceeded(refused: BudgetRefused, least: int) -> BudgetExceeded:
+    """Names the window that opens last of those that even the least bound does not fit."""
     closed = [each for each in refused.refusals if each.left < least] or list(refused.refusals)
     last = max(closed, key=lambda each: each.ends_in_s)
     error = BudgetExceeded(_told(last, least), retry_after_s=last.ends_in_s)

@@ -11,9 +11,9 @@ from ulid import ULID
 
 from policies.features import estimate_tokens
 from policies.records import FeedbackRow
-from router.config.budgets import is_free
 from router.config.caps import is_within
 from router.eligible import Needs, forbidden
+from router.embedding_call import embed_upstream
 from router.encoding import EncoderBusy, Vector
 from router.errors import BadRequest, NotFound, StoreDown, Unavailable
 from router.explain import explained
@@ -26,8 +26,6 @@ from router.metrics import render
 from router.setup import Setup
 from router.store.base import StoreUnavailable
 from router.tenants import Caller
-from router.upstreams.base import Call, UpstreamError
-from router.upstreams.dispatch import Attempt, fetch, to_api_error
 
 JSON = "application/json"
 
@@ -110,31 +108,8 @@ class Routes:
             raise NotFound(
                 f"model {asked.model!r} is not allowed for this tenant", param="model", code="model_not_found"
             )
-        if caller.windows and not is_free(model):
-            # This route keeps no ledger yet: a budget it went around would be none.
-            raise BadRequest(
-                f"model {asked.model!r} is not free, and embeddings cannot be paid from a budget yet; use auto",
-                param="model",
-            )
-        request_id = f"embd-{ULID()}"
-
-        def call_for(deployment: Any) -> Call:
-            body = {**asked.body, "model": deployment.model or asked.model}
-            return Call(body=body, raw=orjson.dumps(body), stream=False, request_id=request_id, path="/embeddings")
-
-        try:
-            raw = await fetch(
-                self._gateway.setup.deployments,
-                asked.model,
-                call_for,
-                arm=asked.model,
-                revision="",
-                attempts=[],
-                read=read_embeddings,
-            )
-        except UpstreamError as error:
-            raise to_api_error(error) from error
-        return Response(raw, media_type=JSON, headers={"x-request-id": request_id})
+        raw, headers = await embed_upstream(self._gateway, asked, caller)
+        return Response(raw, media_type=JSON, headers=headers)
 
     async def decide(self, request: Request) -> Response:
         caller = self._caller(request)
@@ -224,17 +199,6 @@ def allowed_names(setup: Setup, caller: Caller) -> list[tuple[str, list[str]]]:
         ("model", [model for model, standing in setup.standing_for.items() if standing in arms]),
         ("arm", list(arms)),
     ]
-
-
-def read_embeddings(attempt: Attempt, raw: bytes) -> bytes:
-    """The body itself, if it is a list of embeddings. Raises UpstreamError otherwise."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        body = None
-    if not isinstance(body, dict) or not isinstance(body.get("data"), list):
-        raise UpstreamError(attempt.deployment, "garbage", status=200)
-    return raw
 
 
 def _idempotency_key(caller: Caller, request: Request) -> str:

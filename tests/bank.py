@@ -19,7 +19,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from router.store.base import End, Start
 from router.store.commands import Commands, pack
 from router.store.keys import load_functions, scope_of, shard_of
-from router.store.ledger import KEPT_S, ORGANISATION_ACCOUNT, Hold, Window, sums_of, tenant_account
+from router.store.ledger import (
+    KEPT_S,
+    ORGANISATION_ACCOUNT,
+    Hold,
+    Per,
+    Window,
+    place_of,
+    read_sums,
+    sums_of,
+    tenant_account,
+)
 
 BEGAN = int(datetime(2027, 1, 30, 22, 58, tzinfo=UTC).timestamp())  # the month's end is near; February is short
 LEASE_S = 600
@@ -33,7 +43,7 @@ BUDGETS = {
 }
 OF_ORGANISATION = {"acme": (Window(ORGANISATION_ACCOUNT, "month", 12_000, "acme"),), "solo": ()}
 
-Key = tuple[str, str, str, str]  # organisation, account, per, label
+Key = tuple[str, str, Per, str]  # organisation, account, per, label
 
 
 def windows_of(tenant: str) -> Sequence[Window]:
@@ -67,9 +77,10 @@ class Model:
     closed: dict[str, str] = field(default_factory=dict)  # request -> tenant
 
     def lacking(self, keys: Sequence[Key], windows: Sequence[Window], bound: int) -> list[tuple[int, int]]:
-        """(index, left) of each window without room."""
+        """(place, left) of each window without room."""
         left = [window.limit - self.spent[key] - self.reserved[key] for key, window in zip(keys, windows, strict=True)]
-        return [(at, room) for at, room in enumerate(left) if bound > 0 and bound > room]
+        places = [place_of(window, windows) for window in windows]
+        return [(at, room) for at, room in zip(places, left, strict=True) if bound > 0 and bound > room]
 
     def reserve(self, request: str, opened: Open) -> None:
         self.open[request] = opened
@@ -143,16 +154,18 @@ class Bank:
         return self.commands.stale(shard_of(organisation), before_epoch=0, dead=dead, at=at)
 
 
-def sums_command(key: Key) -> bytes:
+def sums_commands(key: Key) -> tuple[bytes, bytes]:
     organisation, account, per, named = key
-    return pack("HMGET", scope_of(organisation).account(account), *sums_of(per, named))
+    scope = scope_of(organisation)
+    return pack("HGET", scope.now, account), pack("HMGET", scope.account(account), *sums_of(per, named))
 
 
-def sums_in(reply: object) -> tuple[int, int]:
-    """(spent, reserved) of a window."""
-    assert isinstance(reply, list)
-    spent, reserved = (int(value or 0) for value in reply)
-    return spent, reserved
+def sums_in(key: Key, packed: object, apart: object) -> tuple[int, int]:
+    """(spent, reserved) of a window, of the replies to `sums_commands`."""
+    assert packed is None or isinstance(packed, bytes)
+    assert isinstance(apart, list)
+    _, _, per, named = key
+    return read_sums(packed, apart, per=per, label=named) or (0, 0)
 
 
 def is_reply(expected: object) -> Callable[[object], None]:
@@ -294,11 +307,15 @@ class Ledgers(RuleBasedStateMachine):
             return  # it ended so long ago that the account may have let go of it
         expected = self.model.spent[key], self.model.reserved[key]
 
+        packed: list[object] = []
+
         def check(reply: object) -> None:
-            assert sums_in(reply) == expected
+            assert sums_in(key, packed[0], reply) == expected
             assert at_most is None or sum(expected) <= at_most
 
-        self.bank.foretell(sums_command(key), check)
+        first, second = sums_commands(key)
+        self.bank.foretell(first, packed.append)
+        self.bank.foretell(second, check)
 
     def agree_on_others(self, tenant: str) -> None:
         """Nobody's money moves with another's: the windows now in force of the other tenants, as the model has them."""

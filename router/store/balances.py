@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from router.store.keys import scope_of
-from router.store.ledger import KEPT_S, Window, begins_at, ends_at, label_of, sums_of
+from router.store.ledger import KEPT_S, Window, begins_at, ends_at, label_of, read_sums, sums_of
 
 if TYPE_CHECKING:
     import redis
@@ -54,14 +54,11 @@ async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
     found = await asyncio.gather(*(_read(store, name, each, at) for name, each in owned))
-    return [_balance(each, at, sums) for (_, each), sums in zip(owned, found, strict=True)]
+    return [_balance(each, at, *values) for (_, each), values in zip(owned, found, strict=True)]
 
 
-async def _read(store: "ValkeyStore", organisation: str, window: Window, at: float) -> list[bytes | None]:
-    key, fields = _sums(organisation, window, at)
-    sums = store.fields(key, *fields)
-    noted = store.fields(notes_key(organisation, window, at), *NOTED)
-    return [value for values in await asyncio.gather(sums, noted) for value in values]
+async def _read(store: "ValkeyStore", organisation: str, window: Window, at: float) -> list[list[bytes | None]]:
+    return await asyncio.gather(*(store.fields(key, *fields) for key, fields in _kept_in(organisation, window, at)))
 
 
 def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | None = None) -> list[Balance]:
@@ -71,10 +68,8 @@ def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | 
         at = seconds + micros / 1e6
     found = []
     for organisation, window in owned:
-        key, fields = _sums(organisation, window, at)
-        sums: Any = client.hmget(key, fields)
-        noted: Any = client.hmget(notes_key(organisation, window, at), NOTED)
-        found.append(_balance(window, at, [*sums, *noted]))
+        values: Any = [client.hmget(key, fields) for key, fields in _kept_in(organisation, window, at)]
+        found.append(_balance(window, at, *values))
     return found
 
 
@@ -88,22 +83,39 @@ def kept_s(window: Window, at: float) -> int:
     return int(ends_at(window.per, at) - at) + KEPT_S
 
 
-def _sums(organisation: str, window: Window, at: float) -> tuple[str, tuple[str, str]]:
-    return scope_of(organisation).account(window.account), sums_of(window.per, label_of(window.per, at))
+def _kept_in(organisation: str, window: Window, at: float) -> list[tuple[str, Sequence[str]]]:
+    """Keys and fields of all that is known of the window of this moment: packed sums, sums apart, notes.
+
+    In this order: sums that leave the packed ones in between are found apart.
+    """
+    scope = scope_of(organisation)
+    return [
+        (scope.now, (window.account,)),
+        (scope.account(window.account), sums_of(window.per, label_of(window.per, at))),
+        (notes_key(organisation, window, at), NOTED),
+    ]
 
 
-def _balance(window: Window, at: float, sums: Sequence[bytes | None]) -> Balance:
-    """`sums` and `NOTED`, None where nothing was asked of the window yet."""
-    spent, reserved, requests = (int(value or 0) for value in sums[:3])
+def _balance(
+    window: Window,
+    at: float,
+    packed: Sequence[bytes | None],
+    apart: Sequence[bytes | None],
+    noted: Sequence[bytes | None],
+) -> Balance:
+    label = label_of(window.per, at)
+    sums = read_sums(packed[0], apart, per=window.per, label=label)
+    spent, reserved = sums or (0, 0)
+    requests, pace = noted
     return Balance(
         window=window,
-        label=label_of(window.per, at),
+        label=label,
         begins_at=begins_at(window.per, at),
         ends_at=ends_at(window.per, at),
         at=at,
         spent=spent,
         reserved=reserved,
-        requests=requests,
-        pace=None if sums[3] is None else float(sums[3]),
-        exists=sums[1] is not None,
+        requests=int(requests or 0),
+        pace=None if pace is None else float(pace),
+        exists=sums is not None,
     )

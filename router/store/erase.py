@@ -111,7 +111,8 @@ def _erase_keys(
         n_keys += _delete(client, keys)
     if budgets:
         account = tenant_account(tenant)
-        n_keys += _delete(client, [scope.account(account).encode()])
+        packed: Any = client.hdel(scope.now, account)
+        n_keys += int(packed) + _delete(client, [scope.account(account).encode()])
         for keys in _scan(client, f"{scope.base}win:{scope.scope}{account}:"):
             n_keys += _delete(client, keys)
     step("sessions")

@@ -34,9 +34,8 @@ local LEASE = '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?(.*)$'
 
 -- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
 -- -> 1 opened, 0 known already, -1 full.
--- With a budget also: bound in nano-USD, time ('': the server's), and account, per, limit ('': none) of each window, with
--- tabs between and a line each
--- -> {-2, index of window, left, seconds to its end, …} of each that lacks room.
+-- With a budget also: bound in nano-USD, time ('': the server's), and accounts with limits as `asked` reads them
+-- -> {-2, 3 × account's index + per's, left, seconds to its end, …} of each window that lacks room.
 -- With limits, behind a tab after the stub, what `admit` takes -> {1, allowance…}, or its refusal.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
@@ -53,12 +52,11 @@ local function begin(keys, args)
   end
   local now = tonumber(args[10] or '') or tonumber(time[1])
   if args[9] then
-    local accounts = base(keys) .. 'bud:' .. scope
-    local plan, sums, refusals = room(accounts, args[11], tonumber(args[9]), now)
+    local found, refusals = room(base(keys), scope, args[11], tonumber(args[9]), now)
     if #refusals > 0 then
       return { -2, unpack(refusals) }
     end
-    money = '\n' .. reserve(accounts, plan, sums, args[9], now)
+    money = '\n' .. reserve(base(keys), scope, found, args[9])
   end
   local expires = string.format('%d', now + tonumber(args[4]))
   redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. money)
@@ -75,15 +73,15 @@ local function settle(keys, args)
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
-  local time, tokens, entry = redis.call('TIME'), table.remove(args), nil
+  local tokens, entry = table.remove(args), nil
   local lease = (args[8] ~= '-' or tokens ~= '-') and redis.call('HGET', open, id) or ''
   leave(base(keys), scope, lease, tokens)
   if args[8] ~= '-' then
     local money = select(5, string.match(lease, LEASE)) or ''
-    entry = money ~= '' and charge(base(keys) .. 'bud:' .. scope, money, args[8], tonumber(time[1]))
+    entry = money ~= '' and charge(base(keys), scope, money, args[8])
   end
   local leased = redis.call('HDEL', open, id)
-  append(keys[1], time, 'o', args[3], entry and 'm', entry)
+  append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end
@@ -233,6 +231,18 @@ local function migrate(keys)
   return tonumber(redis.call('GET', keys[2]) or '0')
 end
 
+-- The first hour of a window `<per>:<label>`, since 1970; of days_from_civil, the inverse of `civil`.
+local function hour_of(name)
+  local year, month, day, hour = string.match(name, ':(%d+)-(%d+)-?(%d*)T?(%d*)$')
+  year, month = tonumber(year), tonumber(month)
+  local y = month <= 2 and year - 1 or year
+  local era = math.floor(y / 400)
+  local yoe = y - era * 400
+  local doy = math.floor((153 * (month + (month > 2 and -3 or 9)) + 2) / 5) + (tonumber(day) or 1) - 1
+  local doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
+  return (era * 146097 + doe - 719468) * 24 + (tonumber(hour) or 0)
+end
+
 local steps = {
   -- Each window had a key of its own, and `held` what open requests had reserved. Before budgets there was neither.
   [1] = function(keys, args)
@@ -240,21 +250,22 @@ local steps = {
       local account, name = string.match(args[i], '^(.*):(%a+:[%dT-]+)$')
       local sums = redis.call('HMGET', args[i], 'spent', 'reserved')
       if sums[2] then
-        roll(account, now_s())
-        redis.call('HSET', account, name .. ':spent', sums[1] or '0', name .. ':reserved', sums[2])
+        put(account, name, tonumber(sums[1] or '0'), tonumber(sums[2]))
         redis.call('DEL', args[i])
       end
     end
-    local open, held = base(keys) .. 'open', redis.call('HGETALL', base(keys) .. 'held')
-    for i = 1, #held, 2 do
-      local lease = redis.call('HGET', open, held[i]) or ''
+    local open, reserved = base(keys) .. 'open', redis.call('HGETALL', base(keys) .. 'held')
+    for i = 1, #reserved, 2 do
+      local lease = redis.call('HGET', open, reserved[i]) or ''
       local scope = string.match(lease, '^[^\n]*\n[^\n]*\n([^\n]*)') or ''
-      local money = string.match(held[i + 1], '^%d+')
-      for window_key in string.gmatch(held[i + 1], '\n([^\n]+)') do
+      local hour, places = 0, ''
+      for window_key in string.gmatch(reserved[i + 1], '\n([^\n]+)') do
         local account, name = string.match(string.sub(window_key, #scope + 5), '^(.*):(%a+:[%dT-]+)$')
-        money = money .. '\t' .. account .. ' ' .. name
+        hour = math.max(hour, hour_of(name)) -- the narrowest window begins last
+        places = places .. '\t' .. account .. ' ' .. string.sub(name, 1, 1)
       end
-      redis.call('HSET', open, held[i], lease .. '\n' .. money)
+      local money = string.match(reserved[i + 1], '^%d+') .. '\t' .. string.format('%d', hour) .. places
+      redis.call('HSET', open, reserved[i], lease .. '\n' .. money)
     end
     redis.call('DEL', base(keys) .. 'held')
   end,

@@ -60,8 +60,13 @@ class Scope:
     def request(self, request_id: str) -> str:
         return f"{self.base}req:{self.scope}{request_id}"
 
+    @property
+    def now(self) -> str:
+        """The packed sums of every account of the organisation, by account as in `router.store.ledger.Window`."""
+        return f"{self.base}now:{self.scope}"
+
     def account(self, account: str) -> str:
-        """The sums of an account's windows; `account` as in `router.store.ledger.Window`."""
+        """The sums of those of an account's windows that are not packed."""
         return f"{self.base}bud:{self.scope}{account}"
 
     def notes(self, account: str, per: str, label: str) -> str:

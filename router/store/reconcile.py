@@ -4,6 +4,7 @@ Both are written in the same step of the store, so at rest they are equal to a n
 do so between the two readings; windows that have ended are still then.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from policies.archive_schema import read_log
 from router.store.keys import SHARDS, organisation_in, shard_base
-from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, read_entry
+from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, packed_sums, read_entry
 from router.store.logbook import read_live
 
 if TYPE_CHECKING:
     import redis
 
 Place = tuple[str, str, str, str]  # organisation, account, per, label
+_SUM = re.compile(r"(hour|day|month):([0-9T-]+):(spent|reserved)")
 _COLUMNS = ("request_id", "organisation", "outcome_nano_usd", "outcome_ledger")
 
 
@@ -99,14 +101,26 @@ def _counters(client: "redis.Redis") -> dict[Place, tuple[int, int]]:
     """(spent, reserved) of every window."""
     found: dict[Place, tuple[int, int]] = {}
     for key in client.scan_iter(match="gs:{s??}:bud:*", count=1000):
-        length, _, rest = key.decode().split(":", 3)[3].partition(":")
-        organisation, account = rest[: int(length)], rest[int(length) + 1 :]
+        organisation, account = _names(key)
         sums: Any = client.hgetall(key)
-        for name in {name.rpartition(b":")[0] for name in sums} - {b""}:
-            per, label = name.decode().split(":")
-            spent, reserved = (int(sums.get(name + part, 0)) for part in (b":spent", b":reserved"))
-            found[(organisation, account, per, label)] = spent, reserved
+        for name, amount in sums.items():
+            if field := _SUM.fullmatch(name.decode()):
+                place = (organisation, account, field[1], field[2])
+                spent, reserved = found.get(place, (0, 0))
+                found[place] = (int(amount), reserved) if field[3] == "spent" else (spent, int(amount))
+    for key in client.scan_iter(match="gs:{s??}:now:*", count=1000):
+        organisation, _ = _names(key)
+        accounts: Any = client.hgetall(key)
+        for account, packed in accounts.items():
+            for (per, label), pair in packed_sums(packed).items():
+                found[(organisation, account.decode(), per, label)] = pair
     return found
+
+
+def _names(key: bytes) -> tuple[str, str]:
+    """Organisation and what follows it in `gs:{sNN}:<kind>:<length>:<organisation>:…`."""
+    length, _, rest = key.decode().split(":", 3)[3].partition(":")
+    return rest[: int(length)], rest[int(length) + 1 :]
 
 
 def _held(client: "redis.Redis") -> Counter[Place]:

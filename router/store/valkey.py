@@ -199,7 +199,7 @@ class ValkeyStore:
         assert isinstance(found, list)
         return [_value(value) for value in found]
 
-    async def ask(self, *command: str | int) -> object:
+    async def ask(self, *command: str | int | bytes) -> object:
         """The reply to a command that is no part of a request and may be carried out twice. Raises StoreUnavailable."""
         return await self._link.call(pack(*command))
 

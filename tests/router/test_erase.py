@@ -24,7 +24,7 @@ from router.store.base import End, Start, StoreUnavailable
 from router.store.embedded import EmbeddedValkey
 from router.store.erase import erase_tenant
 from router.store.keys import online_keys, scope_of
-from router.store.ledger import Hold, Window, tenant_account
+from router.store.ledger import Hold, Window, packed_sums, tenant_account
 from router.store.limits import HASHES, Claim, Limit, key_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -126,7 +126,7 @@ def others(server: EmbeddedValkey, directory: Path) -> tuple[object, ...]:
     with redis.Redis.from_url(server.url) as client:
         keys = sorted(key for key in client.scan_iter() if OTHER.encode() in key or b"stays" in key)
         held = sorted(name for name in client.hkeys(online_keys("artifact-1").waiting))
-        window = [client.hgetall(key) for key in client.scan_iter(match="*:bud:*") if b"5:stays" in key]
+        window = [packed_sums(packed) for packed in client.hmget(scope_of(ORGANISATION).now, [tenant_account("stays")])]
     waits = [name for name in held if OTHER.encode() in name]
     return sorted(seen), OTHER in bad.read_text(), keys, waits, window, counts(server, "stays")
 
@@ -153,6 +153,7 @@ def test_no_file_holds_the_canary_and_the_neighbour_keeps_everything(served: tup
     assert others(server, directory) == before
     with redis.Redis.from_url(server.url) as client:
         assert [key for key in client.scan_iter() if CANARY.encode() in key or b"4:gone" in key] == []
+        assert not client.hexists(scope_of(ORGANISATION).now, tenant_account("gone"))
     assert erase(server, directory) == (0, 0)
 
 
@@ -230,9 +231,8 @@ def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path])
     server, directory = served
     with redis.Redis.from_url(server.url) as client:
         erase_tenant(client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=False)
-        (window,) = [key for key in client.scan_iter(match="*:bud:*") if b"4:gone" in key]
-        spent = [value for name, value in client.hgetall(window).items() if name.endswith(b":spent")]
-        assert spent == [b"4000"]
+        packed = client.hget(scope_of(ORGANISATION).now, tenant_account("gone"))
+        assert [spent for spent, _ in packed_sums(packed).values()] == [4000]
 
 
 def test_another_organisations_tenant_of_the_same_name_is_another(served: tuple[EmbeddedValkey, Path]) -> None:

@@ -9,25 +9,25 @@ import orjson
 import pytest
 import redis
 
+from router.store.balances import read_balances
 from router.store.base import End, Start, StoreUnavailable
 from router.store.embedded import EmbeddedValkey
-from router.store.keys import scope_of
 from router.store.ledger import (
     MAX_NANO_USD,
+    PERS,
     BudgetRefused,
     Hold,
     Per,
     Window,
     ends_at,
     label_of,
-    sums_of,
     tenant_account,
 )
 from router.store.valkey import StoreOptions, ValkeyStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bank import BEGAN, Bank, agreeing_calls, sums_command, sums_in
+from bank import BEGAN, Bank, agreeing_calls, sums_commands, sums_in
 
 DAY = Window(tenant_account("a"), "day", 1_000, "a")
 
@@ -44,7 +44,8 @@ def begin(bank: Bank, request: str, bound: int, *windows: Window, at: int = BEGA
 
 
 def sums(bank: Bank, window: Window = DAY, at: int = BEGAN) -> tuple[int, int]:
-    return sums_in(bank.ask(sums_command(("acme", window.account, window.per, label_of(window.per, at))))[0])
+    key = ("acme", window.account, window.per, label_of(window.per, at))
+    return sums_in(key, *bank.ask(*sums_commands(key)))
 
 
 def test_the_ledger_and_a_plain_model_agree_after_every_step(valkey_server: EmbeddedValkey) -> None:
@@ -60,7 +61,7 @@ def test_windows_are_those_of_the_utc_calendar(bank: Bank, per: Per) -> None:
         bank.ask(bank.settle(f"r{n - 1}", "acme", 0))
         assert begin(bank, f"r{n}", 5, window, at=at) == 1
         assert sums(bank, window, at)[1] == 5, "the model of the calendar finds it under its label"
-        assert begin(bank, "no", 1, window, at=at) == [-2, 0, 0, ends_at(per, at) - at]
+        assert begin(bank, "no", 1, window, at=at) == [-2, PERS.index(per), 0, ends_at(per, at) - at]
 
 
 def test_a_refusal_writes_nothing_and_names_every_window_without_room(bank: Bank, valkey_url: str) -> None:
@@ -76,7 +77,7 @@ def test_a_refusal_writes_nothing_and_names_every_window_without_room(bank: Bank
 def test_what_costs_nothing_fits_an_overdrawn_window_and_a_soft_hold_overdraws_it(bank: Bank) -> None:
     assert begin(bank, "r1", 1_000) == 1
     bank.ask(bank.settle("r1", "acme", 1_500))
-    assert begin(bank, "r2", 1) == [-2, 0, -500, 3720]
+    assert begin(bank, "r2", 1) == [-2, 1, -500, 3720]
     assert begin(bank, "r3", 0) == 1
     assert begin(bank, "r4", 70, soft=True) == 1
     assert sums(bank) == (1_500, 70)
@@ -85,7 +86,7 @@ def test_what_costs_nothing_fits_an_overdrawn_window_and_a_soft_hold_overdraws_i
 def test_sums_are_exact_at_the_highest_limit(bank: Bank) -> None:
     window = Window(tenant_account("a"), "day", MAX_NANO_USD, "a")
     assert begin(bank, "r1", MAX_NANO_USD - 1, window) == 1
-    assert begin(bank, "r2", 2, window) == [-2, 0, 1, 3720]
+    assert begin(bank, "r2", 2, window) == [-2, 1, 1, 3720]
     assert begin(bank, "r3", 1, window) == 1
     bank.ask(bank.settle("r1", "acme", None), bank.settle("r3", "acme", 10**30))
     assert sums(bank, window) == (2 * MAX_NANO_USD - 1, 0)
@@ -93,19 +94,36 @@ def test_sums_are_exact_at_the_highest_limit(bank: Bank) -> None:
 
 def test_a_window_is_kept_for_forty_days_after_its_end(bank: Bank, valkey_url: str) -> None:
     hour = Window(tenant_account("a"), "hour", 1_000, "a")
+
+    def kept() -> set[str]:
+        with redis.Redis.from_url(valkey_url) as server:
+            keys = server.keys("*bud:*")
+            assert all(server.ttl(key) == pytest.approx(71 * 86_400, abs=2) for key in keys)
+            return {name.decode().rpartition(":")[0] for key in keys for name in server.hkeys(key)}
+
     begin(bank, "r1", 10, hour, DAY)
-    with redis.Redis.from_url(valkey_url) as server:
-        (key,) = server.keys("*bud:*")
-        assert server.ttl(key) == pytest.approx(71 * 86_400, abs=2)
-        begin(bank, "r2", 10, hour, DAY, at=BEGAN + 40 * 86_400)
-        labels = {name.decode().rpartition(":")[0] for name in server.hkeys(key)} - {""}
-        assert labels == {"hour:2027-01-30T22", "day:2027-01-30", "hour:2027-03-11T22", "day:2027-03-11"}
-        begin(bank, "r3", 10, hour, DAY, at=BEGAN + 40 * 86_400 + 3_600)
-        labels = {name.decode().rpartition(":")[0] for name in server.hkeys(key)} - {""}
-        assert labels == {"day:2027-01-30", "hour:2027-03-11T22", "hour:2027-03-11T23", "day:2027-03-11"}
-        server.delete(key)  # as if the store had slept for months between reservation and settle
-        bank.ask(bank.settle("r1", "acme", 7))
-        assert not server.exists(key)
+    assert kept() == set(), "the windows of now are packed"
+    begin(bank, "r2", 10, hour, DAY, at=BEGAN + 40 * 86_400)
+    assert kept() == {"hour:2027-01-30T22", "day:2027-01-30"}
+    begin(bank, "r3", 10, hour, DAY, at=BEGAN + 41 * 86_400)
+    assert kept() == {"hour:2027-03-11T22", "day:2027-03-11"}
+    bank.ask(bank.settle("r1", "acme", 7), bank.settle("r2", "acme", 7))
+    assert sums(bank, DAY, BEGAN) == (0, 0), "as if the store had slept for months between reservation and settle"
+    assert sums(bank, DAY, BEGAN + 40 * 86_400) == sums(bank, hour, BEGAN + 40 * 86_400) == (7, 0)
+    assert sums(bank, DAY, BEGAN + 41 * 86_400) == (0, 10)
+
+
+def test_windows_hold_when_the_clock_goes_back(bank: Bank) -> None:
+    hour, later = Window(tenant_account("a"), "hour", 100, "a"), BEGAN + 7_200
+    assert begin(bank, "r1", 60, hour) == 1
+    assert begin(bank, "r2", 60, hour, at=later) == 1
+    assert begin(bank, "r3", 60, hour) == [-2, 0, 40, 120]
+    assert begin(bank, "r4", 40, hour) == 1
+    bank.ask(bank.settle("r1", "acme", 10), bank.settle("r2", "acme", 20))
+    assert (sums(bank, hour), sums(bank, hour, later)) == ((10, 40), (20, 0))
+    assert begin(bank, "r5", 81, hour, at=later) == [-2, 0, 80, 120]
+    assert begin(bank, "r6", 80, hour, at=later) == 1
+    assert (sums(bank, hour), sums(bank, hour, later)) == ((10, 40), (20, 80))
 
 
 def start(hold: Hold | None) -> Start:
@@ -120,9 +138,8 @@ def end(nano_usd: int | None = None) -> End:
 def balance(url: str) -> tuple[int, int]:
     """Of the day now."""
     with redis.Redis.from_url(url) as server:
-        now = float(server.time()[0])
-        found = server.hmget(scope_of("acme").account(DAY.account), sums_of("day", label_of("day", now)))
-    return int(found[0] or 0), int(found[1] or 0)
+        (found,) = read_balances(server, [("acme", DAY)])
+    return found.spent, found.reserved
 
 
 @pytest.mark.asyncio

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import redis
+from counters import with_spent
 from rig import Json, World, body, tree
 
 from policies.context import Context
@@ -22,7 +23,7 @@ from router.pacing import Pacing
 from router.store.balances import Balance, balances, notes_key
 from router.store.base import StoreUnavailable
 from router.store.keys import scope_of
-from router.store.ledger import ORGANISATION_ACCOUNT, Window, begins_at, ends_at, label_of, sums_of, tenant_account
+from router.store.ledger import ORGANISATION_ACCOUNT, Window, begins_at, ends_at, label_of, tenant_account
 from router.store.valkey import ValkeyStore
 from router.store.window_parts import N_PARTS, usual_traffic
 
@@ -65,11 +66,12 @@ async def spent(world: World) -> None:
     """Ten requests, and a window whose money is gone, whatever the date is."""
     for _ in range(10):
         await world.chat(ASKED)
-    found = await standing(world)
     for organisation, window in all_windows(world.config):
         if window.limit < 1_000_000_000:
-            field, _ = sums_of(window.per, label_of(window.per, found.at))
-            await valkey(world).ask("HSET", scope_of(organisation).account(window.account), field, window.limit)
+            key = scope_of(organisation).now
+            (packed,) = await valkey(world).fields(key, window.account)
+            assert packed is not None
+            await valkey(world).ask("HSET", key, window.account, with_spent(packed, window.per, by=window.limit))
     await look(world)
 
 

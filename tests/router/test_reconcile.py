@@ -10,7 +10,7 @@ from rig import CHAT, Given, World, body, tree, until
 
 from router.store.archive import archive_once
 from router.store.keys import scope_of
-from router.store.ledger import Entry, label_of, read_entry, sums_of, tenant_account
+from router.store.ledger import PACKED, Entry, read_entry, tenant_account
 from router.store.reconcile import Reconciliation, reconcile
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -72,8 +72,10 @@ async def test_what_differs_is_named(valkey_url: str, tmp_path: Path) -> None:
         await world.chat(ASKED)
         billed = world.outcome()["nano_usd"]
     with redis.Redis.from_url(valkey_url) as server:
-        label = label_of("day", float(server.time()[0]))
-        server.hincrby(scope_of("default").account(tenant_account("t")), sums_of("day", label)[0], 7)
+        now, account = scope_of("default").now, tenant_account("t")
+        sums = list(PACKED.unpack(server.hget(now, account)))
+        sums[3] += 7  # spent of the day
+        server.hset(now, account, PACKED.pack(*sums))
         stream = scope_of("default").log
         ((_, fields),) = [each for each in server.xrange(stream) if each[1][b"t"] == b"o"]
         forged: Any = {**fields, b"m": fields[b"m"].replace(str(billed).encode(), str(billed + 1).encode())}
@@ -86,7 +88,9 @@ async def test_what_differs_is_named(valkey_url: str, tmp_path: Path) -> None:
 
 
 def test_an_entry_is_read_whatever_its_owner_is_called() -> None:
-    entry = read_entry("12\tt9:a b:day x day:2027-01-30\to month:2027-01")
-    assert entry == Entry(12, (("t9:a b:day x", "day", "2027-01-30"), ("o", "month", "2027-01")))
-    with pytest.raises(ValueError, match="invalid literal"):
+    entry = read_entry("12\t500254\tt9:a b:day x d\to hm")
+    assert entry == Entry(
+        12, (("t9:a b:day x", "day", "2027-01-25"), ("o", "hour", "2027-01-25T22"), ("o", "month", "2027-01"))
+    )
+    with pytest.raises(ValueError, match="not enough values"):
         read_entry("")

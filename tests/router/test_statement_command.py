@@ -13,6 +13,7 @@ import orjson
 import pytest
 import redis
 from click.testing import Result
+from counters import with_spent
 from rig import tree
 from test_log_command import DECISION, OUTCOME
 from typer.testing import CliRunner
@@ -25,7 +26,7 @@ from router.store.archive import archive_once
 from router.store.base import End, Start
 from router.store.embedded import EmbeddedValkey
 from router.store.keys import scope_of
-from router.store.ledger import Hold, label_of, sums_of, tenant_account
+from router.store.ledger import Hold, tenant_account
 from router.store.recovery import make_stub
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -146,9 +147,8 @@ def test_the_windows_of_a_tenant_that_the_store_keeps_are_compared_too(config: P
 @pytest.mark.parametrize(("by", "told"), [(-1, "more than the store counted"), (1, "entries are missing from the log")])
 def test_a_counter_that_something_else_changed_is_told(config: Path, spent: EmbeddedValkey, by: int, told: str) -> None:
     with redis.Redis(unix_socket_path=str(spent.socket)) as client:
-        seconds, _ = client.time()
-        spent_field, _ = sums_of("day", label_of("day", seconds))
-        client.hincrby(scope_of("acme").account(tenant_account("t")), spent_field, by)
+        key, account = scope_of("acme").now, tenant_account("t")
+        client.hset(key, account, with_spent(client.hget(key, account), "day", by=by))
     result = stated(config, "--window", "day")
     assert result.exit_code == 1
     assert "DIFFERENCE: tenant 't'" in result.stderr
