@@ -16,20 +16,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from router.store.accounts import accounts_of, place_of, read_sums
 from router.store.base import End, Start
 from router.store.commands import Commands, pack
 from router.store.keys import load_functions, scope_of, shard_of
-from router.store.ledger import (
-    KEPT_S,
-    ORGANISATION_ACCOUNT,
-    Hold,
-    Per,
-    Window,
-    place_of,
-    read_sums,
-    sums_of,
-    tenant_account,
-)
+from router.store.ledger import KEPT_S, ORGANISATION_ACCOUNT, Hold, Per, Window, sums_of, tenant_account
 
 BEGAN = int(datetime(2027, 1, 30, 22, 58, tzinfo=UTC).timestamp())  # the month's end is near; February is short
 LEASE_S = 600
@@ -79,7 +70,8 @@ class Model:
     def lacking(self, keys: Sequence[Key], windows: Sequence[Window], bound: int) -> list[tuple[int, int]]:
         """(place, left) of each window without room."""
         left = [window.limit - self.spent[key] - self.reserved[key] for key, window in zip(keys, windows, strict=True)]
-        places = [place_of(window, windows) for window in windows]
+        accounts = accounts_of(windows, ())
+        places = [place_of(window, accounts) for window in windows]
         return [(at, room) for at, room in zip(places, left, strict=True) if bound > 0 and bound > room]
 
     def reserve(self, request: str, opened: Open) -> None:

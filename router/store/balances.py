@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from router.store.accounts import read_sums
 from router.store.keys import scope_of
-from router.store.ledger import KEPT_S, Window, begins_at, ends_at, label_of, read_sums, sums_of
+from router.store.ledger import KEPT_S, Window, begins_at, ends_at, label_of, sums_of
 
 if TYPE_CHECKING:
     import redis
@@ -84,9 +85,9 @@ def kept_s(window: Window, at: float) -> int:
 
 
 def _kept_in(organisation: str, window: Window, at: float) -> list[tuple[str, Sequence[str]]]:
-    """Keys and fields of all that is known of the window of this moment: packed sums, sums apart, notes.
+    """Keys and fields of all that is known of the window of this moment: its account's record, sums apart, notes.
 
-    In this order: sums that leave the packed ones in between are found apart.
+    In this order: sums that leave the record in between are found apart.
     """
     scope = scope_of(organisation)
     return [
@@ -99,12 +100,12 @@ def _kept_in(organisation: str, window: Window, at: float) -> list[tuple[str, Se
 def _balance(
     window: Window,
     at: float,
-    packed: Sequence[bytes | None],
+    record: Sequence[bytes | None],
     apart: Sequence[bytes | None],
     noted: Sequence[bytes | None],
 ) -> Balance:
     label = label_of(window.per, at)
-    sums = read_sums(packed[0], apart, per=window.per, label=label)
+    sums = read_sums(record[0], apart, per=window.per, label=label)
     spent, reserved = sums or (0, 0)
     requests, pace = noted
     return Balance(

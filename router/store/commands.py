@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import hiredis
 
+from router.store.accounts import Asking
 from router.store.base import End, Start
 from router.store.keys import EPOCH_KEY, OWNERS_KEY, Functions, log_key, scope_of
-from router.store.ledger import charged, held
-from router.store.limits import claimed, given_back
+from router.store.ledger import charged
+from router.store.limits import given_back
 
 
 def pack(*parts: str | bytes | int) -> bytes:
@@ -23,14 +24,14 @@ class Commands:
         self._begin, self._settle, self._withdraw = (functions.name(name) for name in ("begin", "settle", "withdraw"))
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
+        self._asking = Asking()
 
     def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: float | None = None) -> bytes:
-        """`at`: POSIX seconds in place of the store's clock, for tests."""
+        """`at`: POSIX seconds in place of the store's clock, for tests; only where budgets or limits bind."""
         scope = scope_of(start.organisation)
-        reserved = held(start.hold, at=at) if start.hold is not None else ()
         return pack(
             "FCALL", self._begin, 1, scope.log, start.request_id, scope.scope, owner, lease_s, high_water,
-            start.stub + claimed(start.claim, at=at), start.row, start.embedding, *reserved,
+            start.stub, start.row, start.embedding, *self._asking.arguments(start.hold, start.claim, at=at),
         )  # fmt: skip
 
     def settle(self, end: End) -> bytes:
@@ -44,8 +45,8 @@ class Commands:
         scope = scope_of(end.organisation)
         return pack(
             "FCALL", function, 1, scope.log, end.request_id, scope.scope, end.row, end.decision_id, end.tenant,
-            end.session, end.session_value, charged(end.nano_usd) if end.reserved else "-", *end.tool_calls,
-            given_back(end.limited, end.tokens),
+            end.session, end.session_value, charged(end.nano_usd) if end.reserved else "-",
+            given_back(end.limited, end.tokens), *end.tool_calls,
         )  # fmt: skip
 
     def feedback(self, organisation: str, *, key: str, feedback_id: str, row: bytes, high_water: int) -> bytes:

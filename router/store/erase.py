@@ -17,7 +17,7 @@ from router.store.archive import archive_once, holds, own_pass
 from router.store.base import StoreUnavailable
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import tenant_account
-from router.store.limits import HASHES, key_account, without_claim
+from router.store.limits import key_account
 
 if TYPE_CHECKING:
     import redis
@@ -87,11 +87,12 @@ def erase_tenant(
 
 def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids: Iterable[str]) -> int:
     """What limits and shares count of the tenant and its keys; requests that are open then count in none."""
-    scope = scope_of(organisation)
-    accounts = (tenant_account(tenant), *(key_account(key_id) for key_id in key_ids))
-    fields = [scope.scope + account for account in accounts]
-    gone: list[Any] = [client.hdel(scope.base + name, *fields) for name in HASHES]
-    return sum(int(each) for each in gone)
+    scope, gone = scope_of(organisation), 0
+    script = resources.files("router.store").joinpath("erase_counts.lua").read_text(encoding="utf-8")
+    for account in (tenant_account(tenant), *(key_account(key_id) for key_id in key_ids)):
+        found: Any = client.eval(script, 2, scope.now, scope.shares, account)
+        gone += int(found)
+    return gone
 
 
 def _erase_keys(
@@ -143,7 +144,7 @@ def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
 def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
     scope = scope_of(organisation)
     leases: Any = client.hvals(f"{scope.base}open")
-    stubs = [(of, without_claim(stub)) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in leases)]
+    stubs = [(of, stub) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in leases)]
     return sum(
         of == scope.scope.encode() and bool(stub) and orjson.loads(stub).get("tenant") == tenant for of, stub in stubs
     )

@@ -1,7 +1,8 @@
 #!lua name=@LIBRARY@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
--- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded, and so is `limits.lua`.
+-- where a test gives another. This is loaded behind `accounts.lua`, `ledger.lua`, `limits.lua` and `requests.lua`, and
+-- before `learning.lua`, as one library.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 2
@@ -29,14 +30,11 @@ local function full(stream, high_water)
   return limit > 0 and redis.call('XLEN', stream) >= limit
 end
 
--- A lease: owner tag, second at which it ends, scope, stub, and what it reserved where it did, a line each.
-local LEASE = '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?(.*)$'
-
 -- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
 -- -> 1 opened, 0 known already, -1 full.
--- With a budget also: bound in nano-USD, time ('': the server's), and accounts with limits as `asked` reads them
--- -> {-2, 3 × account's index + per's, left, seconds to its end, …} of each window that lacks room.
--- With limits, behind a tab after the stub, what `admit` takes -> {1, allowance…}, or its refusal.
+-- With budgets or limits also: accounts as `asked` reads them, bound in nano-USD ('': no budget), the most tokens it can
+-- use, mode ('': it counts in no share), and milliseconds ('': the server's)
+-- -> {1, …} with `allowances` where it is limited, or the refusal of `admit` or `room`.
 local function begin(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
   if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
@@ -45,27 +43,24 @@ local function begin(keys, args)
   if full(keys[1], args[5]) then
     return -1
   end
-  local time, money = redis.call('TIME'), ''
-  local admitted, refused = admit(base(keys), scope, args[6], time)
-  if refused then
-    return refused
-  end
-  local now = tonumber(args[10] or '') or tonumber(time[1])
+  local time = redis.call('TIME')
+  local now, reply, held = tonumber(time[1]), 1, ''
   if args[9] then
-    local found, refusals = room(base(keys), scope, args[11], tonumber(args[9]), now)
-    if #refusals > 0 then
-      return { -2, unpack(refusals) }
+    local refused
+    now, reply, held, refused = enlist(base(keys), scope, args, time)
+    if refused then
+      return refused
     end
-    money = '\n' .. reserve(base(keys), scope, found, args[9])
   end
   local expires = string.format('%d', now + tonumber(args[4]))
-  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. money)
+  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. held)
   append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
-  return enter(base(keys), admitted)
+  return reply
 end
 
--- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…, tokens for `leave`
--- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown. What was charged is in the log beside the row.
+-- settle: request id, scope, row, decision id, tenant, session, session value, cost, tokens, tool call ids…
+-- The cost is '-' where nothing was reserved, the tokens are where no limit counts the end; else what it came to, or ''
+-- for unknown. What was charged is in the log beside the row.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
@@ -73,19 +68,16 @@ local function settle(keys, args)
   if not redis.call('SET', base(keys) .. 'req:' .. scope .. id, known, 'EX', MONTH_S, 'NX') then
     return 0
   end
-  local tokens, entry = table.remove(args), nil
-  local lease = (args[8] ~= '-' or tokens ~= '-') and redis.call('HGET', open, id) or ''
-  leave(base(keys), scope, lease, tokens)
-  if args[8] ~= '-' then
-    local money = select(5, string.match(lease, LEASE)) or ''
-    entry = money ~= '' and charge(base(keys), scope, money, args[8])
+  local entry
+  if args[8] ~= '-' or args[9] ~= '-' then
+    entry = discharge(base(keys), scope, redis.call('HGET', open, id), args[8], args[9])
   end
   local leased = redis.call('HDEL', open, id)
   append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end
-  for i = 9, #args do
+  for i = 10, #args do
     redis.call('SET', base(keys) .. 'tool:' .. scope .. args[i], args[7], 'EX', DAY_S)
   end
   return 2 - leased
@@ -279,47 +271,6 @@ local function lift(keys, args)
   return 1
 end
 
--- Online learning. KEYS[1] is the lease of the one learner; its time is the server's.
--- hold: owner, milliseconds -> 2 taken, 1 held already, 0 another learner has it
-local function hold(keys, args)
-  local holder = redis.call('GET', keys[1])
-  if holder and holder ~= args[1] then
-    return 0
-  end
-  redis.call('SET', keys[1], args[1], 'PX', args[2])
-  return holder and 1 or 2
-end
-
-local function release(keys, args)
-  if redis.call('GET', keys[1]) == args[1] then
-    return redis.call('DEL', keys[1])
-  end
-  return 0
-end
-
--- publish: KEYS are lease, state (hash) and waiting decisions (hash). owner, seconds to keep, number of fields, field,
--- value, …, number of dropped decisions, id, …, then id, record of each changed one -> 1, or 0 where the lease is lost.
-local function publish(keys, args)
-  if redis.call('GET', keys[1]) ~= args[1] then
-    return 0
-  end
-  local at = 3
-  for _ = 1, tonumber(args[at]) do
-    redis.call('HSET', keys[2], args[at + 1], args[at + 2])
-    at = at + 2
-  end
-  at = at + 1
-  for i = at + 1, at + tonumber(args[at]) do
-    redis.call('HDEL', keys[3], args[i])
-  end
-  for i = at + tonumber(args[at]) + 1, #args, 2 do
-    redis.call('HSET', keys[3], args[i], args[i + 1])
-  end
-  redis.call('EXPIRE', keys[2], args[2])
-  redis.call('EXPIRE', keys[3], args[2])
-  return 1
-end
-
 redis.register_function('@LIBRARY@_begin', begin)
 -- What has begun must be able to end, even when the server is out of memory for new work.
 redis.register_function({ function_name = '@LIBRARY@_settle', callback = settle, flags = { 'allow-oom' } })
@@ -331,8 +282,5 @@ redis.register_function({ function_name = '@LIBRARY@_trim', callback = trim, fla
 redis.register_function({ function_name = '@LIBRARY@_beat', callback = beat, flags = { 'allow-oom' } })
 redis.register_function({ function_name = '@LIBRARY@_dead', callback = dead, flags = { 'no-writes' } })
 redis.register_function({ function_name = '@LIBRARY@_forget', callback = forget, flags = { 'allow-oom' } })
-redis.register_function('@LIBRARY@_hold', hold)
-redis.register_function('@LIBRARY@_release', release)
-redis.register_function('@LIBRARY@_publish', publish)
 redis.register_function('@LIBRARY@_migrate', migrate)
 redis.register_function('@LIBRARY@_lift', lift)

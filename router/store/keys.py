@@ -10,6 +10,7 @@ from importlib import resources
 
 SHARDS = 64
 SCHEMA = 2  # of the data in the store; functions.lua migrates what is older
+_PARTS = ("accounts", "ledger", "limits", "requests", "functions", "learning")  # of the library, in this order
 
 SCHEMA_KEY = b"gs:{gs}:schema"
 LIFTING_KEY = b"gs:{gs}:lifting"  # there while shards are to be lifted, with the schema they are of
@@ -62,8 +63,13 @@ class Scope:
 
     @property
     def now(self) -> str:
-        """The packed sums of every account of the organisation, by account as in `router.store.ledger.Window`."""
+        """The packed records of the organisation's accounts: `router.store.accounts`."""
         return f"{self.base}now:{self.scope}"
+
+    @property
+    def shares(self) -> str:
+        """By account its requests of late by mode, as `limits.lua` counts them."""
+        return f"{self.base}shares:{self.scope}"
 
     def account(self, account: str) -> str:
         """The sums of those of an account's windows that are not packed."""
@@ -105,8 +111,8 @@ class Functions:
 def load_functions() -> Functions:
     """The library as shipped. Its name ends in a hash of its text, so gateways of two versions never share one."""
     folder = resources.files("router.store")
-    first, rest = folder.joinpath("functions.lua").read_text(encoding="utf-8").split("\n", 1)
-    parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("ledger.lua", "limits.lua")]
-    text = "\n".join((first, *parts, rest))
+    parts = {name: folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in _PARTS}
+    first, parts["functions"] = parts["functions"].split("\n", 1)  # the server wants the library's name at the top
+    text = "\n".join((first, *parts.values()))
     library = f"gearshift_{SCHEMA}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Functions(library=library, text=text.replace("@LIBRARY@", library))

@@ -7,7 +7,6 @@ amounts are integer nano-USD.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from struct import Struct
 from typing import Literal
 
 Per = Literal["hour", "day", "month"]
@@ -16,7 +15,6 @@ MAX_USD = 9_000_000  # of one window: 9e15 nano-USD stand just below 2^53, up to
 MAX_NANO_USD = MAX_USD * 1_000_000_000
 KEPT_S = 40 * 86_400  # of a window after its end, as `ledger.lua` does
 
-PACKED = Struct("<7d16x")  # as `ledger.lua` packs them: an hour since 1970, then spent and reserved; below 0: not here
 LABELS = {"hour": "%Y-%m-%dT%H", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -89,27 +87,6 @@ def sums_of(per: str, label: str) -> tuple[str, str]:
     return f"{per}:{label}:spent", f"{per}:{label}:reserved"
 
 
-def read_sums(packed: bytes | None, apart: Sequence[bytes | None], *, per: Per, label: str) -> tuple[int, int] | None:
-    """What is spent and what is reserved in a window, None where nothing was asked of it.
-
-    Args:
-        packed: The account's packed sums, None where it has none.
-        apart: The values of `sums_of` of the window, None each where they are not there.
-    """
-    sums = packed_sums(packed).get((per, label)) if packed is not None else None
-    if sums is not None:
-        return sums
-    spent, reserved = apart
-    return None if spent is None or reserved is None else (int(spent), int(reserved))
-
-
-def packed_sums(packed: bytes) -> dict[tuple[Per, str], tuple[int, int]]:
-    """(spent, reserved) of the windows that an account's packed sums hold, by per and label."""
-    hour, *sums = PACKED.unpack(packed)
-    pairs = zip(PERS, sums[::2], sums[1::2], strict=True)
-    return {(per, label_of(per, hour * 3600)): (int(spent), int(back)) for per, spent, back in pairs if spent >= 0}
-
-
 def ends_at(per: Per, at: float) -> int:
     """POSIX seconds at which the window that holds this moment ends."""
     now = datetime.fromtimestamp(at, UTC)
@@ -128,16 +105,6 @@ def begins_at(per: Per, at: float) -> int:
         return int(now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
     step = 3600 if per == "hour" else 86_400
     return int(at) // step * step
-
-
-def held(hold: Hold, *, at: float | None) -> list[str]:
-    """The arguments of `begin` that reserve."""
-    limits = {each.account: ["", "", ""] for each in hold.windows}
-    for window in hold.windows:
-        free = hold.soft and window.account != ORGANISATION_ACCOUNT
-        limits[window.account][PERS.index(window.per)] = "-" if free else str(window.limit)
-    lines = ["\t".join((account, *by_per)) for account, by_per in limits.items()]
-    return [str(min(hold.bound, MAX_NANO_USD)), "" if at is None else str(int(at)), "\n".join(lines)]
 
 
 def charged(nano_usd: int | None) -> str:
@@ -164,16 +131,3 @@ def read_entry(text: str) -> Entry:
     owned = [place.rpartition(" ") for place in places]
     windows = ((account, *labels[letter]) for account, _, letters in owned for letter in letters)
     return Entry(int(nano_usd), tuple(windows))
-
-
-def read_refusals(reply: Sequence[object], hold: Hold) -> list[Refusal]:
-    """The refusals in a reply of `begin`: -2, then place, left and seconds to the end of each window."""
-    numbers = [int(part) for part in reply[1:]]  # type: ignore[call-overload] # integers on the wire
-    by_place = {place_of(each, hold.windows): each for each in hold.windows}
-    return [Refusal(by_place[place], left, ends) for place, left, ends in zip(*[iter(numbers)] * 3, strict=True)]
-
-
-def place_of(window: Window, windows: Sequence[Window]) -> int:
-    """How a refusal of `begin` calls a window: 3 × its account's index among the accounts, + its per's."""
-    accounts = list(dict.fromkeys(each.account for each in windows))
-    return 3 * accounts.index(window.account) + PERS.index(window.per)

@@ -1,21 +1,20 @@
 """Limits in the store: what a request takes of each that binds it, what is then left, and how the store refuses.
 
-The rules are in `limits.lua`, inside the calls that open and close a request; these are its argument and its replies.
+The rules are in `limits.lua`, inside the calls that open and close a request; these are its replies.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import orjson
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any, Literal, NamedTuple
 
 Kind = Literal["requests", "tokens", "concurrency"]
-HASHES = ("limits", "shares")  # of a shard: what `limits.lua` counts, by scope and account
 MOST_PER_MINUTE = 10_000_000_000  # in 60000ths it stands well below 2^53, up to where Lua's numbers are exact
 SLOTS = 12  # a share's window slides by a twelfth of itself
 MILLIONTHS = 1_000_000
 UNLIMITED = -1
 REFUSED, SHARE_FULL = -3, -4
+_TOLD = Struct(">4q")  # of a limit, what is left of requests and tokens, each with the milliseconds until all of it is
 
 
 def key_account(key_id: str) -> str:
@@ -41,13 +40,11 @@ class Limit:
     concurrency: int | None = None
     shares: tuple[tuple[str, int], ...] = ()
     share_window_s: int = 3600
-    packed: bytes = field(init=False, repr=False, compare=False)  # as the store takes it: the same for every request
 
-    def __post_init__(self) -> None:
-        slot_ms = self.share_window_s * 1000 // SLOTS
-        shares = dict(self.shares) if self.shares else False
-        row = [self.account, self.requests or 0, self.tokens or 0, self.concurrency or 0, slot_ms, shares]
-        object.__setattr__(self, "packed", orjson.dumps(row))
+    @property
+    def slot_ms(self) -> int:
+        """Milliseconds of one of the parts by which a share's window slides."""
+        return self.share_window_s * 1000 // SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +61,7 @@ class Claim:
     mode: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """One limit after a request was taken or refused; None where it does not limit requests or tokens.
 
     Attributes:
@@ -102,20 +98,6 @@ class ShareRefused(Exception):
         self.limit, self.allowances = limit, tuple(allowances)
 
 
-def claimed(claim: Claim | None, *, at: float | None = None) -> bytes:
-    """What follows the stub of `begin`; `at` is POSIX seconds in place of the store's clock, for tests."""
-    if claim is None:
-        return b""
-    at_ms = 0 if at is None else round(at * 1000)
-    limits = b",".join([limit.packed for limit in claim.limits])
-    return b'\t[%d,%d,"%s",%s]' % (at_ms, claim.tokens, claim.mode.encode(), limits)
-
-
-def without_claim(stub: bytes) -> bytes:
-    """The stub of a lease alone."""
-    return stub.partition(b"\t")[0]
-
-
 def given_back(limited: bool, tokens: int | None) -> str:
     """The argument of `settle`: the tokens that were used, empty for unknown; ``-`` where no limit counts its end."""
     if not limited:
@@ -132,23 +114,29 @@ def read_allowances(reply: object, claim: Claim) -> tuple[Allowance, ...]:
     if not isinstance(reply, list):
         return ()
     head = {REFUSED: 4, SHARE_FULL: 2}.get(reply[0], 1)
-    allowances = tuple(_allowance(limit, told) for limit, told in zip(claim.limits, reply[head:], strict=True))
+    allowances = _allowances(claim.limits, reply[head], reply[head + 1 :])
     if reply[0] == REFUSED:
-        index, kind, wait_ms = reply[1], reply[2].decode(), reply[3]
+        place, kind, wait_ms = reply[1], reply[2].decode(), reply[3]
         wait = None if wait_ms == UNLIMITED else wait_ms
-        raise LimitRefused(kind, claim.limits[index], wait_ms=wait, allowances=allowances)
+        raise LimitRefused(kind, claim.limits[place], wait_ms=wait, allowances=allowances)
     if reply[0] == SHARE_FULL:
         raise ShareRefused(claim.limits[reply[1]], allowances)
     return allowances
 
 
-def _allowance(limit: Limit, told: list[Any]) -> Allowance:
-    requests, requests_ms, tokens, tokens_ms, *modes = told
-    return Allowance(
-        limit,
-        requests=None if requests == UNLIMITED else requests,
-        requests_full_ms=requests_ms,
-        tokens=None if tokens == UNLIMITED else tokens,
-        tokens_full_ms=tokens_ms,
-        full_modes=tuple([mode.decode() for mode in modes]),
+def _allowances(limits: Sequence[Limit], told: bytes, full: Sequence[Any]) -> tuple[Allowance, ...]:
+    """`full`: place among the limits and mode of each share that is full, in turn."""
+    modes = [(limits[place], mode.decode()) for place, mode in zip(full[::2], full[1::2], strict=True)]
+    return tuple(
+        [
+            Allowance(
+                limit,
+                requests=None if requests == UNLIMITED else requests,
+                requests_full_ms=requests_ms,
+                tokens=None if tokens == UNLIMITED else tokens,
+                tokens_full_ms=tokens_ms,
+                full_modes=tuple([mode for of, mode in modes if of is limit]) if modes else (),
+            )
+            for limit, (requests, requests_ms, tokens, tokens_ms) in zip(limits, _TOLD.iter_unpack(told), strict=True)
+        ]
     )

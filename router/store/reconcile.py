@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.archive_schema import read_log
+from router.store.accounts import sums_in
 from router.store.keys import SHARDS, organisation_in, shard_base
-from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, packed_sums, read_entry
+from router.store.ledger import KEPT_S, MAX_NANO_USD, PERS, label_of, read_entry
 from router.store.logbook import read_live
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _counters(client: "redis.Redis") -> dict[Place, tuple[int, int]]:
         organisation, _ = _names(key)
         accounts: Any = client.hgetall(key)
         for account, packed in accounts.items():
-            for (per, label), pair in packed_sums(packed).items():
+            for (per, label), pair in sums_in(packed).items():
                 found[(organisation, account.decode(), per, label)] = pair
     return found
 
@@ -127,8 +128,8 @@ def _held(client: "redis.Redis") -> Counter[Place]:
     """What leases say that they reserved."""
     found = Counter[Place]()
     for lease in _leases(client):
-        lines = lease.decode().split("\n")  # owner, end, scope, stub, and what it reserved
-        if len(lines) > 4:
+        lines = lease.decode().split("\n")  # owner, end, scope, stub, what it reserved and what it took of limits
+        if len(lines) > 4 and lines[4]:
             bound = read_entry(lines[4])
             for window in bound.windows:
                 found[(organisation_in(lines[2]), *window)] += bound.nano_usd

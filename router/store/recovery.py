@@ -7,7 +7,6 @@ import orjson
 from policies.records import DecisionRow, OutcomeRow
 from router.store.base import End, Start
 from router.store.keys import organisation_in
-from router.store.limits import without_claim
 
 REASON = "the gateway stopped before the request ended"
 
@@ -64,13 +63,10 @@ def last_end(request_id: bytes, scope: bytes, stub: bytes, bound: bytes) -> End:
     """Closes a lease that `stale` found; all that it reserved is charged, for nobody knows what became of it.
 
     Args:
-        stub: As the lease has it, with the claim behind it.
         bound: Nano-USD that it reserved, empty where it reserved nothing.
     """
     organisation, charged = organisation_in(scope.decode()), int(bound) if bound else None
-    row = terminal_row(
-        request_id.decode(), organisation=organisation, stub=without_claim(stub), charged_nano_usd=charged
-    )
+    row = terminal_row(request_id.decode(), organisation=organisation, stub=stub, charged_nano_usd=charged)
     return End(
         request_id=row.request_id, organisation=organisation, row=row_json(row), decision_id=row.decision_id,
         tenant=row.tenant, reserved=charged is not None, nano_usd=charged, limited=True,

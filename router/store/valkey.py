@@ -11,13 +11,14 @@ from typing import Literal
 
 import orjson
 
+from router.store.accounts import read_refusals
 from router.store.address import parse_address
 from router.store.backlog import Backlog
 from router.store.base import End, Start, StoreFull, StoreUnavailable, Unanswered
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
-from router.store.ledger import BudgetRefused, read_refusals
+from router.store.ledger import BudgetRefused
 from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
 from router.store.recovery import last_end
@@ -140,7 +141,7 @@ class ValkeyStore:
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
         if start.hold is not None and isinstance(reply, list) and reply[0] == -2:
-            raise BudgetRefused(read_refusals(reply, start.hold))
+            raise BudgetRefused(read_refusals(reply, start.hold, start.claim))
         return () if start.claim is None else read_allowances(reply, start.claim)
 
     async def settle(self, end: End) -> bool:

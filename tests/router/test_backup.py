@@ -20,11 +20,12 @@ from router.commands.budget import command as budget
 from router.commands.keys import command as keys
 from router.commands.store import command as store
 from router.commands.tenants import command as tenants
+from router.store.accounts import sums_in
 from router.store.archive import archive_once
 from router.store.base import End, Start
 from router.store.embedded import EmbeddedValkey
 from router.store.keys import log_key, shard_of
-from router.store.ledger import Hold, Window, packed_sums, tenant_account
+from router.store.ledger import Hold, Window, tenant_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
 COST, BOUND = 500, 1000
@@ -117,7 +118,7 @@ def test_a_copy_taken_while_money_moves_is_of_one_moment(config: Path, tmp_path:
     shutil.rmtree(directory)
     run(store, config, "restore", str(copy))
     with EmbeddedValkey(directory, holder="reader") as server, redis.Redis.from_url(server.url) as client:
-        (sums,) = [packed_sums(packed) for key in client.scan_iter(match="*:now:*") for packed in client.hvals(key)]
+        (sums,) = [sums_in(packed) for key in client.scan_iter(match="*:now:*") for packed in client.hvals(key)]
         ((spent, reserved),) = sums.values()
         leases = list(client.scan_iter(match="*:open"))
         kinds = [fields[b"t"] for _, fields in client.xrange(log_key(shard_of("default")))]

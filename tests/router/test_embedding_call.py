@@ -1,13 +1,13 @@
 """Embeddings by a paid model: reserved, charged and logged like any request, and no way round a budget."""
 
 import asyncio
-import struct
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import redis
+from counters import counts_in
 from rig import Got, Json, World, tree, until
 
 from policies.prices import Usage
@@ -103,8 +103,8 @@ async def test_it_counts_in_the_limits_of_its_tenant(valkey_url: str, tmp_path: 
         got = [await embed(world) for _ in range(3)]
         used = sum(row["input_tokens"] for row in world.rows(b"o"))
         with redis.Redis.from_url(valkey_url) as server:
-            (levels,) = server.hvals(scope_of("default").base + "limits")
-    _, _, tokens, still_open = struct.unpack(">dddd", levels)
+            (record,) = server.hvals(scope_of("default").now)
+    _, _, tokens, still_open = counts_in(record)
     assert [each.status for each in got] == [200, 200, 429]
     assert got[0].headers["x-ratelimit-remaining-requests"] == "1"
     assert "tenant 't' has used its 2 requests per minute" in got[2].error["message"]

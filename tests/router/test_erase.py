@@ -10,6 +10,7 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 import redis
+from counters import counts_in
 from crashing import Killed, killed_after
 from rig import tree
 from typer.testing import CliRunner
@@ -19,13 +20,14 @@ from router.commands.audit import command as audit
 from router.commands.tenants import command as tenants
 from router.config.load import load_config
 from router.sessions import Standing
+from router.store.accounts import sums_in
 from router.store.archive import archive_once
 from router.store.base import End, Start, StoreUnavailable
 from router.store.embedded import EmbeddedValkey
 from router.store.erase import erase_tenant
 from router.store.keys import online_keys, scope_of
-from router.store.ledger import Hold, Window, packed_sums, tenant_account
-from router.store.limits import HASHES, Claim, Limit, key_account
+from router.store.ledger import Hold, Window, tenant_account
+from router.store.limits import Claim, Limit, key_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
 CANARY, OTHER = "canary-7f3a9c41", "neighbour-5b2e"
@@ -126,16 +128,18 @@ def others(server: EmbeddedValkey, directory: Path) -> tuple[object, ...]:
     with redis.Redis.from_url(server.url) as client:
         keys = sorted(key for key in client.scan_iter() if OTHER.encode() in key or b"stays" in key)
         held = sorted(name for name in client.hkeys(online_keys("artifact-1").waiting))
-        window = [packed_sums(packed) for packed in client.hmget(scope_of(ORGANISATION).now, [tenant_account("stays")])]
+        window = [sums_in(packed) for packed in client.hmget(scope_of(ORGANISATION).now, [tenant_account("stays")])]
     waits = [name for name in held if OTHER.encode() in name]
     return sorted(seen), OTHER in bad.read_text(), keys, waits, window, counts(server, "stays")
 
 
-def counts(server: EmbeddedValkey, tenant: str) -> list[tuple[bytes, bytes]]:
+def counts(server: EmbeddedValkey, tenant: str) -> list[tuple[bytes, str]]:
     """What limits and shares count of a tenant and its key."""
-    base = scope_of(ORGANISATION).base
+    scope = scope_of(ORGANISATION)
     with redis.Redis.from_url(server.url) as client:
-        found = [item for name in HASHES for item in client.hgetall(base + name).items()]
+        records, shares = client.hgetall(scope.now), client.hgetall(scope.shares)
+    counted = {(name, repr(counts_in(record))) for name, record in records.items() if any(counts_in(record))}
+    found = counted | {(name, repr(packed)) for name, packed in shares.items()}
     return sorted(item for item in found if tenant.encode() in item[0])
 
 
@@ -232,7 +236,7 @@ def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path])
     with redis.Redis.from_url(server.url) as client:
         erase_tenant(client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=False)
         packed = client.hget(scope_of(ORGANISATION).now, tenant_account("gone"))
-        assert [spent for spent, _ in packed_sums(packed).values()] == [4000]
+        assert [spent for spent, _ in sums_in(packed).values()] == [4000]
 
 
 def test_another_organisations_tenant_of_the_same_name_is_another(served: tuple[EmbeddedValkey, Path]) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
+from counters import counts_in
 from rig import CHAT, SECRET, Given, Got, Json, World, body, config_of, tree, until
 
 from router.http.rate_headers import duration, rate_headers
@@ -291,6 +291,6 @@ async def test_a_shutdown_while_a_request_opens_leaves_nothing_open(valkey_url: 
         with pytest.raises(asyncio.CancelledError):
             await task
         with redis.Redis.from_url(valkey_url) as server:
-            (levels,) = server.hvals(scope_of("default").base + "limits")
-        assert struct.unpack(">dddd", levels)[3] == 0
+            (record,) = server.hvals(scope_of("default").now)
+        assert counts_in(record)[3] == 0
         assert world.outcome()["status"] == "cancelled"

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import struct
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -11,6 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 import redis
+from counters import counts_in
 
 from router.store.balances import balances
 from router.store.base import End, Start
@@ -205,9 +205,8 @@ def test_open_requests_count_until_they_end_however_they_end(bank: Bank, valkey_
     settle(bank, "r2")
     settle(bank, "r3")
     with redis.Redis.from_url(valkey_url) as server:
-        base = scope_of("acme").base
-        (levels,) = server.hvals(base + "limits")
-    assert struct.unpack(">dddd", levels)[3] == 0
+        (record,) = server.hvals(scope_of("acme").now)
+    assert counts_in(record)[3] == 0
 
 
 def shared(per_hour: int = 200_000, mode: str = "reasoning") -> Claim:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import redis
+from counters import with_spent
 from rig import CHAT, Given, World, body, tree, until
 
 from router.store.archive import archive_once
 from router.store.keys import scope_of
-from router.store.ledger import PACKED, Entry, read_entry, tenant_account
+from router.store.ledger import Entry, read_entry, tenant_account
 from router.store.reconcile import Reconciliation, reconcile
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -73,9 +74,7 @@ async def test_what_differs_is_named(valkey_url: str, tmp_path: Path) -> None:
         billed = world.outcome()["nano_usd"]
     with redis.Redis.from_url(valkey_url) as server:
         now, account = scope_of("default").now, tenant_account("t")
-        sums = list(PACKED.unpack(server.hget(now, account)))
-        sums[3] += 7  # spent of the day
-        server.hset(now, account, PACKED.pack(*sums))
+        server.hset(now, account, with_spent(server.hget(now, account), "day", by=7))
         stream = scope_of("default").log
         ((_, fields),) = [each for each in server.xrange(stream) if each[1][b"t"] == b"o"]
         forged: Any = {**fields, b"m": fields[b"m"].replace(str(billed).encode(), str(billed + 1).encode())}
