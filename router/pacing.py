@@ -82,8 +82,9 @@ class Pacing:
         """By which the λ of this request is raised: the strictest of the budgets that pace it; 1 without any."""
         if not caller.paced:
             return 1.0
-        lane, draw = self._lane(caller), rng.random()
-        return max((paced.pacer.pace.multiplier(draw) for paced in lane.paced), default=1.0)
+        paces = [paced.pacer.pace for paced in self._lane(caller).paced]
+        draw = rng.random() if any(pace.share_low for pace in paces) else 0.0
+        return max((pace.multiplier(draw) for pace in paces), default=1.0)
 
     def decided(self, exchange: "Exchange") -> None:
         """A request began: it counts, and what was predicted of it tells what others will cost."""

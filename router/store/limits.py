@@ -113,30 +113,25 @@ def read_allowances(reply: object, claim: Claim) -> tuple[Allowance, ...]:
     """
     if not isinstance(reply, list):
         return ()
-    head = {REFUSED: 4, SHARE_FULL: 2}.get(reply[0], 1)
+    if reply[0] == 1:
+        return _allowances(claim.limits, reply[1], reply[2:])
+    head = 4 if reply[0] == REFUSED else 2
     allowances = _allowances(claim.limits, reply[head], reply[head + 1 :])
     if reply[0] == REFUSED:
         place, kind, wait_ms = reply[1], reply[2].decode(), reply[3]
         wait = None if wait_ms == UNLIMITED else wait_ms
         raise LimitRefused(kind, claim.limits[place], wait_ms=wait, allowances=allowances)
-    if reply[0] == SHARE_FULL:
-        raise ShareRefused(claim.limits[reply[1]], allowances)
-    return allowances
+    assert reply[0] == SHARE_FULL
+    raise ShareRefused(claim.limits[reply[1]], allowances)
 
 
 def _allowances(limits: Sequence[Limit], told: bytes, full: Sequence[Any]) -> tuple[Allowance, ...]:
     """`full`: place among the limits and mode of each share that is full, in turn."""
-    modes = [(limits[place], mode.decode()) for place, mode in zip(full[::2], full[1::2], strict=True)]
-    return tuple(
-        [
-            Allowance(
-                limit,
-                requests=None if requests == UNLIMITED else requests,
-                requests_full_ms=requests_ms,
-                tokens=None if tokens == UNLIMITED else tokens,
-                tokens_full_ms=tokens_ms,
-                full_modes=tuple([mode for of, mode in modes if of is limit]) if modes else (),
-            )
-            for limit, (requests, requests_ms, tokens, tokens_ms) in zip(limits, _TOLD.iter_unpack(told), strict=True)
-        ]
-    )
+    modes: dict[int, tuple[str, ...]] = {}
+    for place, mode in zip(full[::2], full[1::2], strict=True):
+        modes[place] = (*modes.get(place, ()), mode.decode())
+    found = []
+    for place, (requests, requests_ms, tokens, tokens_ms) in enumerate(_TOLD.iter_unpack(told)):
+        left = None if requests == UNLIMITED else requests, None if tokens == UNLIMITED else tokens
+        found.append(Allowance(limits[place], left[0], requests_ms, left[1], tokens_ms, modes.get(place, ())))
+    return tuple(found)
