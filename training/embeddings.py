@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -16,6 +17,7 @@ Floats = NDArray[np.float32]
 Progress = Callable[[int], None]
 
 _SAVE_EVERY = 512
+_MOST_THREADS = 8
 
 
 def embed_prompts(
@@ -23,19 +25,30 @@ def embed_prompts(
 ) -> Floats:
     """Embeddings of ``prompts``, shape (n, dim), float32; what is not yet on disk is computed and kept there.
 
-    The cache holds text hashes and vectors, never text. ``progress`` is told how many prompts became ready.
+    The cache holds text hashes and vectors, never text. ``progress`` is told how many prompts became ready. Each text
+    goes through by itself, on one of as many threads as there are processors: their number changes no vector.
     """
     file = cache_root(cache_dir).parent / "embeddings" / f"{encoder.encoder_id}.npz"
     known = _read(file, dim=encoder.dim)
     keys = [hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
     missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
     progress(len(prompts) - len(missing))
-    for count, (key, prompt) in enumerate(missing.items(), start=1):
-        known[key] = encoder.encode([prompt])[0]
+    encoded = zip(missing, _each(encoder, missing.values()), strict=True)
+    for count, (key, vector) in enumerate(encoded, start=1):
+        known[key] = vector
         progress(1)
         if count % _SAVE_EVERY == 0 or count == len(missing):
             _write(file, known)
     return np.stack([known[key] for key in keys]) if keys else np.zeros((0, encoder.dim), np.float32)
+
+
+def _each(encoder: Encoder, texts: Iterable[str]) -> Iterator[Floats]:
+    """The vectors of texts, in their order."""
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, _MOST_THREADS)) as threads:
+        try:
+            yield from threads.map(lambda text: encoder.encode([text])[0], texts)
+        finally:
+            threads.shutdown(cancel_futures=True)  # one that failed, or a reader that went away, ends the others too
 
 
 def _read(file: Path, *, dim: int) -> dict[bytes, Floats]:

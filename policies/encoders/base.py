@@ -14,7 +14,10 @@ Vectors = NDArray[np.float32]
 
 
 class Encoder(Protocol):
-    """Turns texts into unit vectors; a row depends on its text alone, bit-equal alone and in any batch."""
+    """Turns texts into unit vectors; a row depends on its text alone, bit-equal alone and in any batch.
+
+    Several threads may call it at once.
+    """
 
     @property
     def encoder_id(self) -> str:

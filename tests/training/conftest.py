@@ -18,10 +18,14 @@ class HashEncoder:
     encoder_id, name, dim = "hash-1", "hash", 12
 
     def __init__(self) -> None:
-        self.n_encoded = 0
+        self._encoded: list[str] = []  # several threads add to it
+
+    @property
+    def n_encoded(self) -> int:
+        return len(self._encoded)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.n_encoded += len(texts)
+        self._encoded.extend(texts)
         return np.stack([self._one(text) for text in texts])
 
     def _one(self, text: str) -> NDArray[np.float32]:

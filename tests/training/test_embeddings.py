@@ -1,5 +1,8 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from training.embeddings import embed_prompts
 
@@ -27,6 +30,27 @@ def test_the_cache_holds_no_text(tmp_path: Path, encoder: Any) -> None:
     embed_prompts(encoder, ["SECRETWORD"], cache_dir=tmp_path)
     (file,) = tmp_path.rglob("*.npz")
     assert b"SECRETWORD" not in file.read_bytes()
+
+
+def test_order_and_vectors_are_those_of_one_thread(tmp_path: Path, encoder: Any) -> None:
+    prompts = [f"word{n % 7} and {n}" for n in range(600)]
+    assert (embed_prompts(encoder, prompts, cache_dir=tmp_path) == encoder.encode(prompts)).all()
+
+
+def test_an_encoder_that_fails_ends_it_and_what_was_kept_stays(tmp_path: Path, encoder: Any) -> None:
+    embed_prompts(encoder, ["a"], cache_dir=tmp_path)
+    asked: list[str] = []
+
+    class Failing(type(encoder)):  # type: ignore[misc] # the fixture's own class
+        def encode(self, texts: Sequence[str]) -> Any:
+            asked.extend(texts)
+            raise RuntimeError("the encoder broke")
+
+    with pytest.raises(RuntimeError, match="the encoder broke"):
+        embed_prompts(Failing(), [f"b {n}" for n in range(5_000)], cache_dir=tmp_path)
+    assert len(asked) < 5_000
+    assert embed_prompts(encoder, ["a"], cache_dir=tmp_path).shape == (1, encoder.dim)
+    assert encoder.n_encoded == 1
 
 
 def test_no_prompts_are_no_rows(tmp_path: Path, encoder: Any) -> None:

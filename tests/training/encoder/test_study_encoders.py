@@ -25,10 +25,15 @@ class Teacher:
     name, dim = "words", 8
 
     def __init__(self, encoder_id: str = "words-1") -> None:
-        self.encoder_id, self.n_encoded = encoder_id, 0
+        self.encoder_id = encoder_id
+        self._encoded: list[str] = []  # several threads add to it
+
+    @property
+    def n_encoded(self) -> int:
+        return len(self._encoded)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        self.n_encoded += len(texts)
+        self._encoded.extend(texts)
         return np.stack([np.sum([self._of(word) for word in text.split()], axis=0) for text in texts])
 
     def _of(self, word: str) -> np.ndarray:
