@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 import redis
 from counters import counts_in
 
+from router.store.accounts import sums_in
 from router.store.balances import balances
 from router.store.base import End, Start
 from router.store.embedded import EmbeddedValkey
 from router.store.keys import scope_of
-from router.store.ledger import Hold, Window, tenant_account
+from router.store.ledger import Hold, Window, label_of, tenant_account
 from router.store.limits import Allowance, Claim, Limit, LimitRefused, ShareRefused, read_allowances
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -327,6 +329,52 @@ def test_a_count_that_no_bucket_holds_is_cut_and_owed(bank: Bank) -> None:
     with pytest.raises(LimitRefused) as refused:
         begin(bank, "r2", claim)
     assert refused.value.kind == "tokens"
+
+
+def test_what_budgets_and_limits_count_of_one_account_does_not_mix_while_windows_roll(
+    bank: Bank, valkey_url: str
+) -> None:
+    rng, at, level, spent = random.Random(8), 0, Fraction(0), Counter[str]()
+    windows = (Window(TENANT, "hour", 10**9, "a"), Window(TENANT, "day", 10**9, "a"))
+    limits = (Limit(TENANT, "a", tokens=600, concurrency=5),)
+    for n in range(300):
+        step = rng.choice((0, 5, 40_000, 900_000, 4_000_000))  # milliseconds
+        at, level = at + step, max(level - Fraction(step, 100), Fraction(0))
+        hold = Hold(rng.randrange(1, 900), windows) if rng.random() < 0.7 else None
+        claim = Claim(limits, tokens=rng.randrange(1, 60)) if hold is None or rng.random() < 0.7 else None
+        start = Start(f"r{n}", "acme", stub=b"{}", row=b"{}", embedding=b"", hold=hold, claim=claim)
+        command = bank.commands.begin(start, owner="one:1", lease_s=LEASE_S, high_water=0, at=BEGAN + at / 1000)
+        (reply,) = bank.ask(command)
+        if isinstance(reply, list) and reply[0] != 1:
+            assert claim is not None
+            assert level + claim.tokens > 600
+            continue
+        cost, used = rng.randrange(900), rng.randrange(80)
+        end = End(
+            f"r{n}", "acme", row=b"{}", decision_id="d", tenant="a", reserved=hold is not None, nano_usd=cost,
+            limited=claim is not None, tokens=used,
+        )  # fmt: skip
+        assert bank.ask(bank.commands.settle(end)) == [1]
+        level += used if claim is not None else 0
+        for window in windows if hold is not None else ():
+            spent[f"{window.per}:{label_of(window.per, BEGAN + at / 1000)}"] += cost
+    sums, (last, tokens, still_open) = counted(valkey_url)
+    assert sums == {name: (cost, 0) for name, cost in spent.items()}
+    assert len(sums) > 50
+    assert still_open == 0
+    assert max(tokens - 600 * (BEGAN * 1000 + at - last), 0) == level * 60_000 > 0
+
+
+def counted(url: str) -> tuple[dict[str, tuple[int, int]], tuple[float, float, float]]:
+    """Spent and reserved of every window of the tenant; when its limits were last counted, tokens and open requests."""
+    scope = scope_of("acme")
+    with redis.Redis.from_url(url) as server:
+        record, apart = server.hget(scope.now, TENANT), server.hgetall(scope.account(TENANT))
+    sums = {f"{per}:{label}": pair for (per, label), pair in sums_in(record).items()}
+    for name in {field.decode().rpartition(":")[0] for field in apart}:
+        sums[name] = int(apart[f"{name}:spent".encode()]), int(apart[f"{name}:reserved".encode()])
+    last, _, tokens, still_open = counts_in(record)
+    return sums, (last, tokens, still_open)
 
 
 def test_a_limit_and_a_budget_of_one_request_both_count(bank: Bank) -> None:
