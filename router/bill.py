@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from policies.policy import ArmFacts
 from policies.prices import Usage, cost_nano_usd
 from policies.records import AttemptRecord
-from router.bound import arm_prompt_bound, gpu_us
+from router.bound import arm_prompt_bound, gpu_us, is_all_there
 from router.config.arms import most_seconds
 from router.http.generated import Generated
-from router.http.parse import PLAIN_MEMBERS, ChatRequest
 from router.http.usage import Source, read_usage
 from router.http.usage_fields import costs_differ, reported_usd
 
@@ -59,23 +58,12 @@ def lost_nano_usd(exchange: "Exchange") -> int:
 
 
 def _most_prompt(exchange: "Exchange", context_tokens: int) -> int:
-    """Tokens that the prompt cannot exceed: those of its own bytes, or all a model can read where more may come in."""
-    bound = arm_prompt_bound(exchange.ask, exchange.served)
-    return bound if _is_all_there(exchange.chat) else max(bound, context_tokens)
+    """Tokens that the prompt cannot exceed: those of its own bytes, or all a model can read where more may come in.
 
-
-def _is_all_there(chat: ChatRequest) -> bool:
-    """Whether the prompt holds nothing but its own text: no picture, file or search of the endpoint, no unknown field.
-
-    What a picture or a page comes to is the endpoint's affair; gpt-4o-mini bills one picture as up to 48,000 tokens.
+    What a picture comes to is the endpoint's affair; gpt-4o-mini bills one as up to 48,000 tokens.
     """
-    contents = (message.get("content") for message in chat.messages)
-    parts = (part for content in contents if type(content) is list for part in content)
-    return (
-        chat.body.keys() <= PLAIN_MEMBERS
-        and all(part.get("type") in ("text", "refusal") for part in parts)
-        and all(tool.get("type") == "function" for tool in chat.body.get("tools") or ())
-    )
+    bound = arm_prompt_bound(exchange.ask, exchange.served)
+    return bound if is_all_there(exchange.chat, images=False) else max(bound, context_tokens)
 
 
 def _with_time(exchange: "Exchange", usage: Usage) -> Usage:

@@ -1,5 +1,6 @@
 """The most that a request can cost on an arm: what is reserved before the arm is asked."""
 
+from collections.abc import Iterator
 from math import ceil
 
 from policies.policy import ArmFacts
@@ -7,18 +8,18 @@ from policies.prices import Price, Usage, cost_nano_usd, dearest_input, dearest_
 from router.ask import Ask
 from router.config.arms import most_seconds
 from router.config.budgets import is_free, is_local
-from router.http.parse import ChatRequest
+from router.http.parse import PLAIN_MEMBERS, ChatRequest
 from router.outgoing import outgoing, sent_max_tokens
 from router.store.limits import Claim
 
 # What no text of the request accounts for: a template's frame, a default system prompt, the endpoint's words on tools.
 FRAME_TOKENS = 256
 TOOL_FRAME_TOKENS = 768
-TOKENS_PER_IMAGE = 2000  # the dearest of the large providers' usual sizes; docs/money.md names the exceptions
-_IMAGE_URL = ("image_url", "input_image", "image")
+_IMAGES = ("image_url", "input_image", "image")
+_SPELLED_OUT = ("text", "refusal", "input_audio")  # all that is read of them is in them; sound has few tokens a second
 
 
-def prompt_bound(chat: ChatRequest) -> int:
+def prompt_bound(chat: ChatRequest, *, tokens_per_image: int) -> int:
     """Tokens that the prompt cannot exceed: one for each byte of the request, beside images and what frames it.
 
     No tokenizer in use makes more than one token of a byte, and JSON's own marks outweigh a template's. An estimate
@@ -26,15 +27,18 @@ def prompt_bound(chat: ChatRequest) -> int:
     between two pages of prose exceed any margin that is worth having; and what is reserved too much comes back.
     """
     frame = FRAME_TOKENS + (TOOL_FRAME_TOKENS if chat.needs_tools or chat.needs_schema else 0)
-    pictures = (TOKENS_PER_IMAGE * chat.n_images - _image_bytes(chat)) if chat.n_images else 0
+    pictures = (tokens_per_image * chat.n_images - _image_bytes(chat)) if chat.n_images else 0
     return len(chat.raw) + frame + pictures
 
 
 def _image_bytes(chat: ChatRequest) -> int:
     """Characters of the request that are images themselves, as data: URLs; they are ASCII."""
+    return sum(_url_length(part) for part in _parts(chat) if part.get("type") in _IMAGES)
+
+
+def _parts(chat: ChatRequest) -> Iterator[dict[str, object]]:
     contents = (message.get("content") for message in chat.messages)
-    parts = (part for content in contents if isinstance(content, list) for part in content)
-    return sum(_url_length(part) for part in parts if part.get("type") in _IMAGE_URL)
+    return (part for content in contents if isinstance(content, list) for part in content)
 
 
 def _url_length(part: dict[str, object]) -> int:
@@ -70,9 +74,27 @@ def dearest_nano_usd(price: Price, n_input: int, n_output: int, *, seconds: floa
 
 
 def arm_prompt_bound(ask: Ask, facts: ArmFacts) -> int:
-    """`prompt_bound` with what the arm's mode puts before the prompt."""
-    asking = ask.setup.asking[facts.name]
-    return prompt_bound(ask.chat) + (len(asking.system.encode()) if asking.system else 0)
+    """`prompt_bound` with the text of the arm's mode; all that the model can read where more may come in."""
+    asking, model = ask.setup.asking[facts.name], ask.setup.config.models[facts.arm.model]
+    frame = len(asking.system.encode()) if asking.system else 0
+    own = prompt_bound(ask.chat, tokens_per_image=model.tokens_per_image) + frame
+    return own if is_all_there(ask.chat, images=True) else max(own, model.context_tokens)
+
+
+def is_all_there(chat: ChatRequest, *, images: bool) -> bool:
+    """Whether the prompt is what the request holds: no file, no search of the endpoint, no earlier answer kept there.
+
+    A member that nobody knows could bring in any of these.
+
+    Args:
+        images: They count as there; what one comes to is `tokens_per_image` of the model's configuration.
+    """
+    kinds = (*_SPELLED_OUT, *_IMAGES) if images else _SPELLED_OUT
+    return (
+        chat.body.keys() <= PLAIN_MEMBERS
+        and all(part.get("type") in kinds for part in _parts(chat))
+        and all(tool.get("type") == "function" for tool in chat.body.get("tools") or ())
+    )
 
 
 def gpu_us(seconds: float, price: Price | None) -> int:

@@ -37,9 +37,8 @@ async def open_within_limits(gateway: Gateway, exchange: Exchange) -> None:
         gateway.metrics.limit_refused(caller.tenant, refused.kind)
         raise limited(refused) from None
     except asyncio.CancelledError:
-        # The call may have gone through: what nobody asked an upstream for must not count as open.
-        if caller.limits:
-            await settle(gateway, exchange, status="cancelled", http_status=499)
+        # The call may have gone through: what nobody asked an upstream for must not stay open.
+        await settle(gateway, exchange, status="cancelled", http_status=499)
         raise
 
 

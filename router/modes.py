@@ -93,13 +93,18 @@ def with_system(messages: list[Any], text: str) -> list[Any]:
 
 def _bound(out: Body, mode_config: ModeConfig | None, key: str) -> None:
     """One output bound under the name the endpoint knows: the client's, else the mode's."""
-    if key == "max_completion_tokens" and out.get("max_tokens") is not None:
-        asked = out.pop("max_tokens")
-        if out.get(key) is None:
-            out[key] = asked
+    rename_bound(out, key)
     bound = mode_config.max_tokens if mode_config is not None else None
-    if bound is not None and out.get("max_tokens") is None and out.get("max_completion_tokens") is None:
+    if bound is not None and out.get(key) is None:
         out[key] = bound
+
+
+def rename_bound(out: Body, key: str) -> None:
+    """An endpoint that is told a bound under a name it does not know writes as much as it likes."""
+    newer, older = out.pop("max_completion_tokens", None), out.pop("max_tokens", None)
+    asked = older if newer is None else newer
+    if asked is not None:
+        out[key] = asked
 
 
 def _tell_effort(out: Body, effort: str) -> None:

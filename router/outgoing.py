@@ -6,7 +6,7 @@ from typing import Any
 from policies.policy import ArmFacts
 from router.ask import Ask
 from router.config.schema import ModelConfig
-from router.modes import Body, adapt, adapt_pinned, output_bound_key
+from router.modes import Body, adapt, adapt_pinned, output_bound_key, rename_bound
 
 CONTEXT_SLACK_TOKENS = 64
 LEAST_TOKENS = 16
@@ -24,8 +24,10 @@ def outgoing(ask: Ask, facts: ArmFacts, *, model: str, prompt_tokens: int) -> Bo
         body = adapt_pinned(chat.body, deployment_model=model)
     else:
         body = adapt(chat.body, arm, model_config, ask.setup.asking[facts.name], deployment_model=model)
-    if ask.caller.windows and sent_max_tokens(body) is None:
-        body[output_bound_key(model_config)] = _most_output(body, model_config, prompt_tokens)
+    if ask.caller.windows:
+        rename_bound(body, output_bound_key(model_config))
+        if sent_max_tokens(body) is None:
+            body[output_bound_key(model_config)] = _most_output(body, model_config, prompt_tokens)
     return body
 
 

@@ -169,6 +169,7 @@ class ModelConfig(Strict):
     price: PriceConfig | None = None
     context_tokens: Count = 32_768
     max_output_tokens: Count = 8192
+    tokens_per_image: Count = 2000
     first_token_s: Seconds = 0.5
     tokens_per_s: Seconds = 50.0
     timeouts: Timeouts = Timeouts()

@@ -43,7 +43,13 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "store": (_FLAG, (bool,)),
     "modalities": ("a list of strings", (list,)),
 }
-PLAIN_MEMBERS = _KINDS.keys() | {"model", "messages"}  # none of them brings in a text that the request does not hold
+# None of these brings in a text that the request does not hold: samplers and templates of open servers, and what tells
+# our own fake endpoint how to answer, are among them.
+PLAIN_MEMBERS = _KINDS.keys() | {
+    "model", "messages", "thinking", "service_tier", "verbosity", "audio", "ignore_eos", "guided_json",
+    "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "chat_template_kwargs", "top_k", "min_p",
+    "repetition_penalty", "length_penalty", "min_tokens", "stop_token_ids", "skip_special_tokens", "fake",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +171,14 @@ def _read_n(body: Mapping[str, Any], limits: Limits) -> int:
 
 
 def _read_max_tokens(body: Mapping[str, Any]) -> int | None:
+    found: int | None = None
     for name in ("max_completion_tokens", "max_tokens"):
         bound = body.get(name)
         if bound is not None:
             if not 1 <= bound <= MAX_TOKENS:
                 raise BadRequest(f"{name}: expected 1 to {MAX_TOKENS}, got {bound}", param=name)
-            return int(bound)
-    return None
+            found = int(bound) if found is None else found
+    return found
 
 
 def _includes_usage(body: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ __all__ = ["MAX_PLAUSIBLE", "Source", "client_usage", "read_usage"]
 
 Source = Literal["upstream", "counted"]
 _OVER_BOUND = 1.5  # a side that is longer than this times its bound is not believed
+_FAR_UNDER = 16  # nor one that this many times over is less than what we counted ourselves
 _SLACK = 64
 
 
@@ -47,7 +48,7 @@ def read_usage(
         n_output, reasoning = _own_output(counts, generated_estimate, max_tokens), counts.reasoning
     else:
         n_output, reasoning = _with_hidden(counts, n_output, max_tokens, flags)
-        n_output = _bounded(n_output, max_tokens, "completion", flags)
+        n_output = max(_bounded(n_output, max_tokens, "completion", flags), _seen(generated_estimate, flags))
     if counts.cached_input + counts.cache_write > n_input:
         # One of them is wrong. The prompt we can count ourselves, so it is not billed for less than that.
         flags.append("cache_over_prompt")
@@ -90,13 +91,16 @@ def _shown_counts(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _believed(given: int | None, estimate: int, name: str, flags: list[str]) -> int | None:
-    """The reported total unless it is absent, or zero where we saw that there was something."""
+    """The reported total unless it is absent, or zero or next to nothing where we saw that there was something."""
     if given is None:
         if f"bad_{name}" not in flags:
             flags.append(f"missing_{name}")
         return None
     if given == 0 and estimate > 0:
         flags.append(f"zero_{name}")
+        return None
+    if given * _FAR_UNDER + _SLACK < estimate:
+        flags.append(f"low_{name}")
         return None
     return given
 
@@ -135,6 +139,11 @@ def _bounded(tokens: int, bound: int | None, side: str, flags: list[str]) -> int
         return tokens
     flags.append(f"implausible_{side}_tokens")
     return bound
+
+
+def _seen(generated_estimate: int, flags: list[str]) -> int:
+    """What is billed at least of a completion that was said to be far longer than its bound: what came is no typo."""
+    return generated_estimate if "implausible_completion_tokens" in flags else 0
 
 
 def _is_far_over(tokens: int, bound: int | None) -> bool:

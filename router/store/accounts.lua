@@ -1,18 +1,18 @@
 -- Accounts. A tenant, one of its keys or an organisation is a field of the hash `…now:<scope>`: all that budgets and
 -- limits count of it, packed, so that a request reads its accounts in one call and writes them in another; calls are
 -- what they cost. A record: the hour since 1970 of the last reservation, spent and reserved of its hour, day and month
--- (`ledger.lua`), the millisecond of the last change of a limit, requests and tokens used, and open requests
--- (`limits.lua`). They are doubles, exact below 2^53, and so long together that the server keeps even a short hash as a
+-- (`ledger.lua`), the millisecond of the last change of a limit, requests and tokens used, open requests, and the tokens a
+-- minute by which they were counted (`limits.lua`). They are doubles, exact below 2^53, and so long together that the server keeps even a short hash as a
 -- table: in a list every account would be searched for.
 
-local PACKED = '<ddddddddddd'
-local HOUR, AT, REQUESTS, TOKENS, OPEN = 1, 8, 9, 10, 11
+local PACKED = '<dddddddddddd'
+local HOUR, AT, REQUESTS, TOKENS, OPEN, RATE = 1, 8, 9, 10, 11, 12
 -- UNUSED: nothing was asked of a window. SPILLED: it is counted in `bud:`, by the server's integers, for it is overdrawn
 -- beyond 2^53, or an older one that came back.
 local UNUSED, SPILLED = -2, -1
 
 local function new_record()
-  return { 0, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, 0, 0, 0, 0 }
+  return { 0, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, UNUSED, 0, 0, 0, 0, 0 }
 end
 
 -- By place in `names` the record, or false.
@@ -32,7 +32,7 @@ local function write(prefix, scope, names, all)
     local r = all[k]
     if r then
       changes[n + 1], n = names[k], n + 2
-      changes[n] = struct.pack(PACKED, r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11])
+      changes[n] = struct.pack(PACKED, r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12])
     end
   end
   if n > 0 then

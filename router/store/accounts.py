@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from struct import Struct
 
 from router.store.ledger import MAX_NANO_USD, ORGANISATION_ACCOUNT, PERS, Hold, Per, Refusal, Window, label_of
-from router.store.limits import Claim, Limit
+from router.store.limits import MOST_PER_MINUTE, Claim, Limit
 
 # Of an account: an hour since 1970; spent and reserved of its hour, day and month, below 0 where it is not here; the
-# millisecond of a limit's last change, requests and tokens used, in 60000ths, and open requests.
-RECORD = Struct("<11d")
+# millisecond of a limit's last change, requests and tokens used, in 60000ths, open requests, and the tokens a minute.
+RECORD = Struct("<12d")
 _MOST_KNOWN = 4096
 
 
@@ -59,7 +59,7 @@ class Asking:
                 self._known.clear()
             known = self._known[key] = _Asked(windows, limits, _text(windows, limits, soft=soft))
         bound = min(hold.bound, MAX_NANO_USD) if hold is not None else ""
-        return known.text, bound, tokens, mode, "" if at is None else round(at * 1000)
+        return known.text, bound, min(tokens, MOST_PER_MINUTE), mode, "" if at is None else round(at * 1000)
 
 
 def _text(windows: Sequence[Window], limits: Sequence[Limit], *, soft: bool) -> bytes:

@@ -87,12 +87,16 @@ def erase_tenant(
 
 def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids: Iterable[str]) -> int:
     """What limits and shares count of the tenant and its keys; requests that are open then count in none."""
-    scope, gone = scope_of(organisation), 0
-    script = resources.files("router.store").joinpath("erase_counts.lua").read_text(encoding="utf-8")
-    for account in (tenant_account(tenant), *(key_account(key_id) for key_id in key_ids)):
-        found: Any = client.eval(script, 2, scope.now, scope.shares, account)
-        gone += int(found)
-    return gone
+    accounts = (tenant_account(tenant), *(key_account(key_id) for key_id in key_ids))
+    return sum(_erase_account(client, organisation, account) for account in accounts)
+
+
+def _erase_account(client: "redis.Redis", organisation: str, account: str, *, budgets: bool = False) -> int:
+    scope = scope_of(organisation)
+    script = resources.files("router.store").joinpath("erase_account.lua").read_text(encoding="utf-8")
+    keys = (scope.now, scope.shares, scope.account(account))
+    gone: Any = client.eval(script, 3, *keys, account, "budgets" if budgets else "")
+    return int(gone)
 
 
 def _erase_keys(
@@ -112,8 +116,7 @@ def _erase_keys(
         n_keys += _delete(client, keys)
     if budgets:
         account = tenant_account(tenant)
-        packed: Any = client.hdel(scope.now, account)
-        n_keys += int(packed) + _delete(client, [scope.account(account).encode()])
+        n_keys += _erase_account(client, organisation, account, budgets=True)
         for keys in _scan(client, f"{scope.base}win:{scope.scope}{account}:"):
             n_keys += _delete(client, keys)
     step("sessions")

@@ -40,7 +40,7 @@ end
 -- A record as it is at another hour; nothing is written.
 local function turned(key, r, hour)
   local was, is = calendar(r[HOUR]), calendar(hour)
-  local new = { hour, 0, 0, 0, 0, 0, 0, r[AT], r[REQUESTS], r[TOKENS], r[OPEN] }
+  local new = { hour, 0, 0, 0, 0, 0, 0, r[AT], r[REQUESTS], r[TOKENS], r[OPEN], r[RATE] }
   for place, window in ipairs(is) do
     local at = 2 * place
     if was[place].name == window.name then

@@ -121,7 +121,12 @@ local function admit(shares, plan, all, tokens, mode, now)
     if rate then
       local passed = max(now - r[AT], 0)
       r[AT] = max(now, r[AT])
-      r[REQUESTS] = max(r[REQUESTS] - passed * rate.requests, 0)
+      -- A limit that was lowered is at most full; tokens can be owed beyond it, so theirs shrink with it.
+      if rate.tokens < r[RATE] then
+        r[TOKENS] = floor(r[TOKENS] * rate.tokens / r[RATE])
+      end
+      r[RATE] = rate.tokens
+      r[REQUESTS] = max(min(r[REQUESTS], UNIT * rate.requests) - passed * rate.requests, 0)
       r[TOKENS] = max(r[TOKENS] - passed * rate.tokens, 0)
       tallies[k] = rate.shares and tally(shares, plan.names[k], floor(now / rate.slot_ms))
     end
@@ -160,8 +165,8 @@ end
 local function leave(plan, all, taken, used)
   for k, cap in pairs(plan.caps) do
     local r = all[k]
-    if r and r[AT] > 0 then -- else what it took was erased with its tenant
-      if used ~= '' and cap > 0 then
+    if r then
+      if used ~= '' and cap > 0 and r[AT] > 0 then -- 0: what it took was erased with its tenant, but for its place
         r[TOKENS] = min(max(r[TOKENS] + UNIT * (tonumber(used) - min(tonumber(taken), cap)), 0), FULLEST)
       end
       r[OPEN] = max(r[OPEN] - 1, 0)

@@ -15,5 +15,5 @@ def with_spent(record: bytes, per: Per, *, by: int) -> bytes:
 
 def counts_in(record: bytes) -> tuple[float, float, float, float]:
     """What limits count: millisecond of the last change, requests and tokens in 60000ths, open requests."""
-    at, requests, tokens, still_open = RECORD.unpack(record)[-4:]
+    at, requests, tokens, still_open = RECORD.unpack(record)[-5:-1]
     return at, requests, tokens, still_open

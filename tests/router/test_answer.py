@@ -124,6 +124,21 @@ def test_parts_larger_than_their_total_are_charged_in_full() -> None:
     assert (usage.reasoning, flags) == (0, ("reasoning_over_total",))
 
 
+def test_an_answer_beyond_a_bound_that_the_endpoint_ignored_is_charged_as_it_was_seen() -> None:
+    raw = {"prompt_tokens": 10, "completion_tokens": 4000}
+    usage, source, flags = read_usage(raw, prompt_estimate=8, generated_estimate=3900, max_tokens=1)
+    assert (usage.output, source, flags[-1]) == (3900, "upstream", "implausible_completion_tokens")
+    assert read_usage(raw, prompt_estimate=8, generated_estimate=1, max_tokens=1)[0].output == 1
+
+
+@pytest.mark.parametrize(("told", "flags"), [(1, ["low_prompt_tokens", "low_completion_tokens"]), (300, [])])
+def test_next_to_nothing_is_not_believed_where_much_was_seen(told: int, flags: list[str]) -> None:
+    raw = {"prompt_tokens": told, "completion_tokens": told}
+    usage, source, found = read_usage(raw, prompt_estimate=4000, generated_estimate=4000, max_tokens=None)
+    assert list(found) == flags
+    assert (usage, source) == ((Usage(4000, 4000), "counted") if flags else (Usage(told, told), "upstream"))
+
+
 def test_reasoning_left_out_of_the_completion_is_added() -> None:
     raw = {**USAGE, "total_tokens": 44, "completion_tokens_details": {"reasoning_tokens": 30}}
     assert billed(raw)[0] == Usage(input=10, output=34, reasoning=30)

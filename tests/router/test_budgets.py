@@ -279,6 +279,42 @@ async def test_the_bound_covers_choices_thinking_tools_and_images(valkey_url: st
     assert bounds == [(len(orjson.dumps(asked)) + 256 + more) * 2_000 + output * 4_000 for asked, more, output in asks]
 
 
+BROUGHT_IN = [
+    {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file-abc"}}]}]},
+    {"previous_response_id": "resp-1"},
+    {"tools": [{"type": "web_search"}]},
+]
+
+
+@pytest.mark.parametrize("more", BROUGHT_IN)
+async def test_what_an_endpoint_may_bring_into_a_prompt_is_reserved(
+    valkey_url: str, tmp_path: Path, more: Json
+) -> None:
+    whole = 60_000 * 100 + 10 * 400
+    faulty = {"small": {"first_s": 0.3, "fault": "usage_prompt_far_over", "tool_calls": 0}}
+    plain = tree("small", **paid(3 * whole / 1e9))
+    plain["models"]["small"]["context_tokens"] = 60_000
+    async with World(valkey_url, tmp_path, plain, scripts=faulty) as world:
+        asked = {**body(max_tokens=10, gearshift={"modes": ["instant"]}), **more}
+        got = await asyncio.gather(*(world.chat(asked) for _ in range(12)))
+        assert {start.hold.bound for start in world.store.starts} == {whole}
+        spent, reserved = balance(valkey_url)
+    assert [each.status for each in got].count(200) == 3
+    assert 3 * 60_000 * 100 < spent <= 3 * whole
+    assert reserved == 0
+
+
+async def test_images_are_reserved_as_the_model_declares_them(valkey_url: str, tmp_path: Path) -> None:
+    plain = tree("small", **paid(1))
+    plain["models"]["small"]["tokens_per_image"] = 48_000
+    picture = {"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}
+    asked = {**body(max_tokens=1), "messages": [{"role": "user", "content": [picture]}]}
+    async with World(valkey_url, tmp_path, plain) as world:
+        await world.chat(asked)
+        (start,) = world.store.starts
+    assert start.hold.bound == (len(orjson.dumps(asked)) + 256 + 48_000) * 100 + 400
+
+
 async def test_the_series_show_the_windows(valkey_url: str, tmp_path: Path) -> None:
     async with World(valkey_url, tmp_path, tree(**paid(2)), policy=FIRST) as world:
         await world.chat(ASKED)

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
@@ -26,8 +27,8 @@ from router.store.base import End, Start, StoreUnavailable
 from router.store.embedded import EmbeddedValkey
 from router.store.erase import erase_tenant
 from router.store.keys import online_keys, scope_of
-from router.store.ledger import Hold, Window, tenant_account
-from router.store.limits import Claim, Limit, key_account
+from router.store.ledger import BudgetRefused, Hold, Window, tenant_account
+from router.store.limits import Claim, Limit, LimitRefused, key_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
 CANARY, OTHER = "canary-7f3a9c41", "neighbour-5b2e"
@@ -229,6 +230,73 @@ def test_a_request_under_way_is_counted_and_told(served: tuple[EmbeddedValkey, P
     assert erased.n_open == 1
     asyncio.run(end_it())
     assert (counts(server, "gone"), len(counts(server, "stays"))) == ([], 3), "its end writes no count anew"
+
+
+@pytest.mark.parametrize("budgets", [False, True])
+def test_what_is_open_meanwhile_keeps_its_reservation_and_its_place(tmp_path: Path, budgets: bool) -> None:
+    window = Window(tenant_account("gone"), "day", 1000, "its own")
+    limits = (Limit(tenant_account("gone"), "its own", concurrency=2, tokens=10_000),)
+    scope, account = scope_of(ORGANISATION), tenant_account("gone")
+
+    def opened(name: str, bound: int) -> Start:
+        stub = orjson.dumps({"tenant": "gone"})
+        return Start(name, ORGANISATION, stub, b"{}", b"", Hold(bound, (window,)), Claim(limits, tokens=5))
+
+    def ended(name: str, cost: int) -> End:
+        return End(name, ORGANISATION, b"{}", "d", "gone", reserved=True, nano_usd=cost, limited=True, tokens=7)
+
+    async def scenario(url: str, client: Any) -> None:
+        store = ValkeyStore(url, StoreOptions(spool_dir=tmp_path / "spool"))
+        await store.start()
+        await store.begin(opened("before", 50))
+        await store.settle(ended("before", 40))
+        await store.begin(opened("across", 900))
+        await asyncio.to_thread(
+            erase_tenant, client, url, tmp_path, organisation=ORGANISATION, tenant="gone", budgets=budgets
+        )
+        await store.begin(opened("after", 60 if not budgets else 100))
+        with pytest.raises(LimitRefused):
+            await store.begin(opened("third", 0))
+        await store.settle(ended("across", 900))
+        await store.settle(ended("after", 100))
+        with pytest.raises(BudgetRefused):
+            await store.begin(opened("beyond", 1))
+        await store.aclose()
+
+    with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        archive_once(server.url, tmp_path)
+        asyncio.run(scenario(server.url, client))
+        record = client.hget(scope.now, account)
+    assert list(sums_in(record).values()) == [(1000 if budgets else 1040, 0)]
+    assert counts_in(record)[3] == 0
+
+
+def test_a_window_that_is_apart_is_forgotten_with_the_others(tmp_path: Path) -> None:
+    window = Window(tenant_account("gone"), "day", 2**53 - 1, "its own")
+    scope = scope_of(ORGANISATION)
+
+    async def overdrawn(url: str) -> None:
+        store = ValkeyStore(url, StoreOptions(spool_dir=tmp_path / "spool"))
+        await store.start()
+        for n in range(2):
+            await store.begin(Start(f"r{n}", ORGANISATION, b"{}", b"{}", b"", Hold(1, (window,), soft=True)))
+            await store.settle(
+                End(f"r{n}", ORGANISATION, b"{}", "d", "gone", reserved=True, nano_usd=9_000_000_000_000_000)
+            )
+        await store.aclose()
+
+    async def begin_again(url: str) -> None:
+        store = ValkeyStore(url, StoreOptions(spool_dir=tmp_path / "spool"))
+        await store.start()
+        await store.begin(Start("r9", ORGANISATION, b"{}", b"{}", b"", Hold(2**53 - 1, (window,))))
+        await store.aclose()
+
+    with EmbeddedValkey(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        archive_once(server.url, tmp_path)
+        asyncio.run(overdrawn(server.url))
+        assert len(client.hgetall(scope.account(tenant_account("gone")))) == 2
+        erase_tenant(client, server.url, tmp_path, organisation=ORGANISATION, tenant="gone", budgets=True)
+        asyncio.run(begin_again(server.url))
 
 
 def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path]) -> None:

@@ -112,6 +112,31 @@ def test_a_request_above_a_whole_minute_gets_through_when_nothing_else_is_counte
     assert begin(bank, "r3", claim, at=60)[0].tokens == 0
 
 
+def test_a_limit_that_is_lowered_is_at_most_full_and_one_that_is_raised_has_room_at_once(bank: Bank) -> None:
+    high, low = (
+        Claim((Limit(TENANT, "a", requests=requests, tokens=tokens),), tokens=tokens)
+        for requests, tokens in ((6000, 2_000_000), (6, 2000))
+    )
+    for n in range(6000):
+        begin(bank, f"r{n}", Claim(high.limits, tokens=333))
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "low", low)
+    assert refused.value.wait_ms == 59_940, "of the tokens, all of which are wanted at once"
+    assert begin(bank, "later", Claim(low.limits, tokens=1), at=10.5)[0].requests == 0
+    (raised,) = begin(bank, "raised", Claim(high.limits, tokens=1), at=10.5)
+    assert raised.requests > 5990
+    assert raised.tokens > 1_990_000
+
+
+@pytest.mark.parametrize("tokens", [2**63, 8 * 2**63, 10**30])
+def test_a_claim_that_no_number_holds_gives_its_place_back(bank: Bank, tokens: int) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000, concurrency=1),), tokens=tokens)
+    begin(bank, "r1", claim)
+    assert settle(bank, "r1", 5) == 1
+    (allowance,) = begin(bank, "r2", Claim(claim.limits, tokens=1))
+    assert allowance.tokens == 1000 - 5 - 1
+
+
 def test_unknown_tokens_stay_taken(bank: Bank) -> None:
     claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=600)
     begin(bank, "r1", claim)

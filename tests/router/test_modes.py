@@ -100,15 +100,18 @@ def test_other_families_leave_the_messages_alone() -> None:
 @pytest.mark.parametrize(("thinking", "key"), [("none", "max_tokens"), ("reasoning_effort", "max_completion_tokens")])
 def test_the_modes_bound_holds_when_the_client_set_none(thinking: Thinking, key: str) -> None:
     assert adapted("m/instant", thinking, ModeConfig(max_tokens=7))[key] == 7
-    assert (
-        adapted("m/instant", thinking, ModeConfig(max_tokens=7), max_completion_tokens=3)["max_completion_tokens"] == 3
-    )
+    assert adapted("m/instant", thinking, ModeConfig(max_tokens=7), max_completion_tokens=3)[key] == 3
 
 
-def test_reasoning_models_get_the_bound_under_its_new_name() -> None:
-    out = adapted("m/reasoning:low", "reasoning_effort", max_tokens=5)
-    assert "max_tokens" not in out
-    assert out["max_completion_tokens"] == 5
+@pytest.mark.parametrize(("thinking", "key"), [("none", "max_tokens"), ("reasoning_effort", "max_completion_tokens")])
+@pytest.mark.parametrize(
+    "given", [{"max_tokens": 5}, {"max_completion_tokens": 5}, {"max_tokens": 4, "max_completion_tokens": 5}]
+)
+def test_the_clients_bound_goes_out_once_under_the_name_that_the_endpoint_knows(
+    thinking: Thinking, key: str, given: dict[str, int]
+) -> None:
+    out = adapted("m/instant", thinking, **given)
+    assert {name: out[name] for name in ("max_tokens", "max_completion_tokens") if name in out} == {key: 5}
 
 
 @pytest.mark.parametrize("given", [None, {}, {"include_usage": False, "x": 1}])

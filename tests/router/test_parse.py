@@ -100,6 +100,7 @@ def test_noise_is_refused(noise: bytes) -> None:
     [
         ({"n": 0}, "n"),
         ({"max_completion_tokens": "5"}, "max_completion_tokens"),
+        ({"max_completion_tokens": 16, "max_tokens": 2**63}, "max_tokens"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
         ({"gearshift": {"max_used": 1}}, "gearshift.max_used"),
         ({"gearshift": {"modes": ["instant", "fast"]}}, "gearshift.modes[1]"),
