@@ -14,7 +14,7 @@ command = typer.Typer(help="Read and verify the log of changes.", no_args_is_hel
 
 @command.command("list")
 def list_entries(
-    config: ConfigFile,
+    config: ConfigFile = None,
     lines: Annotated[int | None, typer.Option("-n", "--lines", min=1, help="Only the latest; default: all")] = None,
     store_dir: StoreDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each entry as it is sealed, one a line")] = False,
@@ -35,7 +35,7 @@ def list_entries(
 
 @command.command()
 def verify(
-    config: ConfigFile,
+    config: ConfigFile = None,
     copy: Annotated[
         Path | None, typer.Option(help="What `list --json` wrote earlier: the log must begin with it, byte by byte")
     ] = None,

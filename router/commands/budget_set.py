@@ -16,8 +16,8 @@ class Per(StrEnum):
 
 def set_budget(
     tenant: Annotated[str, typer.Argument(help="A tenant kept in the store; the file's have theirs in the file")],
-    config: ConfigFile,
     per: Annotated[Per, typer.Option(help="Window, by UTC; one budget each")],
+    config: ConfigFile = None,
     usd: Annotated[
         float | None, typer.Option(help="What it may spend in each window; left out: no such budget")
     ] = None,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.commands.log import Config as ConfigFile
-from router.commands.log import StoreDir, moment, opened, store_config
+from router.commands.directory import ConfigFile, StoreDir, configured
+from router.commands.log import moment, opened, store_config
 
 if TYPE_CHECKING:
     import redis
@@ -61,10 +61,8 @@ def statement(
     for name in divisions:
         if not is_division(name):
             raise typer.BadParameter(f"expected one of {', '.join(DIVISIONS)}, got {name!r}", param_hint="--by")
-    if window is not None and (config is None or since is not None or until is not None):
-        raise typer.BadParameter(
-            "needs --config, which names the budgets, and neither --since nor --until", param_hint="--window"
-        )
+    if window is not None and (since is not None or until is not None):
+        raise typer.BadParameter("goes with neither --since nor --until", param_hint="--window")
     found = Statement(divisions)
     if window is None:
         now = time.time()
@@ -103,7 +101,6 @@ def _sum_window(
     """The window's time, and each budget's counter beside all entries of its owner, whatever is shown of them."""
     import redis
 
-    from router.config.load import load_config
     from router.statement.columns import COLUMNS
     from router.statement.counters import BY_ACCOUNT, compared
     from router.statement.sums import Statement, sum_up
@@ -111,9 +108,8 @@ def _sum_window(
     from router.store.base import StoreUnavailable
     from router.store.logbook import read_tables
 
-    assert config is not None
-    told, place, every = load_config(config), store_config(config, store_dir), Statement(BY_ACCOUNT)
-    with opened(place) as (url, directory):
+    told, every = configured(config, store_dir), Statement(BY_ACCOUNT)
+    with opened(told.store) as (url, directory):
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 seconds, micros = client.time()

@@ -20,7 +20,7 @@ Settings = Annotated[
 
 
 @command.command("list")
-def list_tenants(config: ConfigFile, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
+def list_tenants(config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
     """List the tenants of the file and of the store."""
     from router.directory.listed import listed_tenants
 
@@ -34,7 +34,7 @@ def list_tenants(config: ConfigFile, store_dir: StoreDir = None, as_json: AsJson
 
 
 @command.command()
-def show(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
+def show(name: Name, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Show a tenant's settings, defaults included, as JSON."""
     from router.config.schema import Tenant
     from router.directory.listed import listed_tenants
@@ -50,16 +50,17 @@ def show(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
 
 
 @command.command()
-def create(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+def create(name: Name, settings: Settings = None, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Keep a new tenant in the store. It needs a key before anybody can act as it."""
     given = read_settings(settings or [])
     with opened(config, store_dir) as store:
         store.directory.create_tenant(name, {field: value for field, value in given.items() if value is not None})
-    sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name} --config {config}\n")
+    same = "" if config is None else f" --config {config}"
+    sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name}{same}\n")
 
 
 @command.command("set")
-def set_settings(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+def set_settings(name: Name, settings: Settings = None, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Change settings of a tenant of the store; FIELD= takes one back to its default."""
     changes = read_settings(settings or [])
     if not changes:
@@ -69,7 +70,7 @@ def set_settings(name: Name, config: ConfigFile, settings: Settings = None, stor
 
 
 @command.command()
-def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
+def delete(name: Name, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Forget a tenant of the store and its keys. What it left in the log stays."""
     with opened(config, store_dir) as store:
         store.directory.delete_tenant(name)
@@ -79,7 +80,7 @@ def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
 @command.command()
 def erase(
     name: Name,
-    config: ConfigFile,
+    config: ConfigFile = None,
     organisation: Annotated[
         str | None, typer.Option(help="Whose tenant it was; needed for one that was deleted or has moved")
     ] = None,
