@@ -14,6 +14,7 @@ from router.commands.directory import ConfigFile, StoreDir, configured
 if TYPE_CHECKING:
     import redis
 
+    from router.config.schema import Config
     from router.store.balances import Balance
 
 NANO = 1_000_000_000
@@ -52,25 +53,30 @@ def foretold(config: Path | None, store_dir: Path | None) -> dict[str, list[dict
     """
     import redis
 
-    from router.config.budgets import windows_of
-    from router.directory.kept import with_kept
-    from router.store.balances import read_balances
     from router.store.base import StoreUnavailable
     from router.store.place import open_store_for_cli
 
     told = configured(config, store_dir)
-    found: dict[str, list[dict[str, Any]]] = {}
     with open_store_for_cli(told.store) as url:
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
-                every = with_kept(told, client)
-                for name, tenant in every.tenants.items():
-                    owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
-                    if owned:
-                        standing = read_balances(client, owned)
-                        found[name] = [_of_window(client, tenant.organisation, each) for each in standing]
+                return forecasts(told, client)
         except redis.RedisError as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
+
+
+def forecasts(config: "Config", client: "redis.Redis") -> dict[str, list[dict[str, Any]]]:
+    """The same of the file's tenants and the store's, over an open client. Raises redis.RedisError."""
+    from router.config.budgets import windows_of
+    from router.directory.kept import with_kept
+    from router.store.balances import read_balances
+
+    every, found = with_kept(config, client), dict[str, list[dict[str, Any]]]()
+    for name, tenant in every.tenants.items():
+        owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
+        if owned:
+            standing = read_balances(client, owned)
+            found[name] = [_of_window(client, tenant.organisation, each) for each in standing]
     return found
 
 

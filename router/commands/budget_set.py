@@ -21,8 +21,11 @@ def set_budget(
     usd: Annotated[
         float | None, typer.Option(help="What it may spend in each window; left out: no such budget")
     ] = None,
+    pace: Annotated[
+        bool | None, typer.Option("--pace/--no-pace", help="Make it last its window; left out: as it was")
+    ] = None,
     store_dir: StoreDir = None,
 ) -> None:
     """Set or take away a tenant's budget; gateways follow within a second, what is spent stays spent."""
     with opened(config, store_dir) as store:
-        print_json(store.directory.set_budget(tenant, per.value, usd))
+        print_json(store.directory.set_budget(tenant, per.value, usd, pace=pace))

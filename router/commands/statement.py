@@ -101,27 +101,47 @@ def _sum_window(
     """The window's time, and each budget's counter beside all entries of its owner, whatever is shown of them."""
     import redis
 
-    from router.statement.columns import COLUMNS
-    from router.statement.counters import BY_ACCOUNT, compared
-    from router.statement.sums import Statement, sum_up
-    from router.store.balances import read_balances
     from router.store.base import StoreUnavailable
-    from router.store.logbook import read_tables
 
-    told, every = configured(config, store_dir), Statement(BY_ACCOUNT)
+    told = configured(config, store_dir)
     with opened(told.store) as (url, directory):
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 seconds, micros = client.time()
                 period = _period(window, now=seconds + micros / 1e6)
-                owned = _owned(told, period, tenants, client)
-                before = read_balances(client, owned, at=period.since)
-                tables = read_tables(url, directory, since=period.since, until=period.until, columns=COLUMNS)
-                sum_up(tables, (found, tenants), (every, None))
-                after = read_balances(client, owned, at=period.since)
+                beside = sum_window(told, client, url, directory, found, tenants=tenants, period=period)
         except redis.RedisError as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
-    return (period.since, period.until), compared(owned, every, before=before, after=after)
+    return (period.since, period.until), beside
+
+
+def sum_window(
+    config: "Config",
+    client: "redis.Redis",
+    url: str,
+    directory: Path,
+    found: "Statement",
+    *,
+    tenants: Sequence[str] | None,
+    period: "Period",
+) -> "list[Compared]":
+    """Sum a window's entries into `found`, and hold all of its budgets' entries beside their counters.
+
+    Raises:
+        StoreUnavailable, redis.RedisError: The store cannot be read.
+    """
+    from router.statement.columns import COLUMNS
+    from router.statement.counters import BY_ACCOUNT, compared
+    from router.statement.sums import Statement, sum_up
+    from router.store.balances import read_balances
+    from router.store.logbook import read_tables
+
+    every, owned = Statement(BY_ACCOUNT), _owned(config, period, tenants, client)
+    before = read_balances(client, owned, at=period.since)
+    tables = read_tables(url, directory, since=period.since, until=period.until, columns=COLUMNS)
+    sum_up(tables, (found, tenants), (every, None))
+    after = read_balances(client, owned, at=period.since)
+    return compared(owned, every, before=before, after=after)
 
 
 def _period(window: str, *, now: float) -> "Period":

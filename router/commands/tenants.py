@@ -89,16 +89,22 @@ def erase(
     store_dir: StoreDir = None,
 ) -> None:
     """Erase what a tenant left: its rows in store and archive, sessions, what waits to be learned. Not its settings."""
+    from router.directory.erasing import erase_and_note
     from router.directory.listed import organisation_of
-    from router.store.erase import erase_tenant
 
     with opened(config, store_dir) as store:
         owner = organisation or organisation_of(name, store.config, store.directory.read())
         if not yes:
             typer.confirm(f"Erase for good all that tenant {name} of organisation {owner} left?", abort=True)
-        store.directory.note("erase.begin", name, before={"organisation": owner, "budgets": budgets})
-        erased = erase_tenant(store.client, store.url, store.data_dir, organisation=owner, tenant=name, budgets=budgets)
-        store.directory.note("erase.end", name, after={"rows": erased.n_rows, "keys": erased.n_keys})
+        erased = erase_and_note(
+            store.directory,
+            store.client,
+            store.url,
+            store.data_dir,
+            organisation=owner,
+            tenant=name,
+            budgets=budgets,
+        )
     sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
     if erased.n_open:
         sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")

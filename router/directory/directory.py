@@ -100,8 +100,11 @@ class Directory:
 
         return self._change(edit).tenants[name]
 
-    def set_budget(self, name: str, per: str, usd: float | None) -> Mapping[str, Any]:
+    def set_budget(self, name: str, per: str, usd: float | None, *, pace: bool | None = None) -> Mapping[str, Any]:
         """Let a kept tenant spend `usd` in each `per`, None for as much as it likes; all its settings then.
+
+        Args:
+            pace: Whether to make it last its window; None: as it was.
 
         Raises:
             NotFound, Conflict, BadRequest: As `change_tenant`.
@@ -109,8 +112,11 @@ class Directory:
 
         def edit(kept: Kept, at: float) -> tuple[Kept, Change]:
             settings = self._tenant(kept, name)
-            others = [budget for budget in settings.get("budgets", ()) if budget["per"] != per]
-            budgets = others if usd is None else [*others, {"per": per, "usd": usd}]
+            standing = {budget["per"]: budget for budget in settings.get("budgets", ())}
+            was = standing.pop(per, {})
+            paced = was.get("pace", False) if pace is None else pace
+            more = [] if usd is None else [{"per": per, "usd": usd, **({"pace": True} if paced else {})}]
+            budgets = [*standing.values(), *more]
             return self._with_tenant(kept, name, {**settings, "budgets": budgets}, action="budget.set")
 
         return self._change(edit).tenants[name]

@@ -42,7 +42,7 @@ def organisation_of(name: str, config: Config, kept: Kept) -> str:
     if name in kept.tenants:
         return str(kept.tenants[name].get("organisation", Tenant().organisation))
     raise NotFound(
-        f"no tenant is called {name!r}; for one that was deleted, name its organisation with --organisation",
+        f"no tenant is called {name!r}; for one that was deleted, name its organisation (--organisation)",
         code="unknown_tenant",
     )
 
