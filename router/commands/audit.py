@@ -19,7 +19,7 @@ def list_entries(
     store_dir: StoreDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each entry as it is sealed, one a line")] = False,
 ) -> None:
-    """List who changed what, oldest first. Keep a copy of `--json` elsewhere: verify --copy compares with it."""
+    """List who changed what, oldest first, in UTC. Keep a copy of `--json` elsewhere, for verify --copy."""
     import orjson
 
     from router.directory.record import read_record
@@ -29,8 +29,23 @@ def list_entries(
     if as_json:
         sys.stdout.buffer.write(b"".join(line + b"\n" for line in entries))
         return
-    rows: list[dict[str, Any]] = [orjson.loads(line) for line in entries]
+    rows: list[dict[str, Any]] = []
+    for line in entries:
+        told = orjson.loads(line)
+        before, after = changed(told["before"], told["after"])
+        rows.append({**told, "at": told["at"][:19], "before": before, "after": after})
     print_table(("n", "at", "by", "action", "target", "before", "after"), rows)
+
+
+def changed(before: Any, after: Any) -> tuple[str, str]:
+    """Both as JSON, of two objects only the members in which they differ."""
+    import orjson
+
+    if isinstance(before, dict) and isinstance(after, dict):
+        same = {name for name in before.keys() & after.keys() if before[name] == after[name]}
+        before, after = ({name: each[name] for name in each if name not in same} for each in (before, after))
+    was, now = ("" if each is None else orjson.dumps(each).decode() for each in (before, after))
+    return was, now
 
 
 @command.command()

@@ -99,12 +99,15 @@ def broken(config: Path, *more: str) -> str:
     [
         (["create", "acme", "explore"], "expected FIELD=VALUE"),
         (["create", "acme", "explore=[1"], "the value is no YAML"),
-        (["create", "acme", "explore=lots"], "explore: Input should be a valid number"),
+        (["create", "acme", "explore=lots"], "explore: expected a number, got 'lots'"),
         (["create", "filed"], "stands in the configuration file"),
         (["set", "acme"], "nothing to set"),
         (["set", "acme", "explore=0.1"], "no tenant is called 'acme'"),
         (["show", "nobody"], "no tenant is called 'nobody'; tenants: filed"),
         (["delete", "filed"], "change it there"),
+        (["create", "acme", "exlpore=0.2"], "exlpore: unknown key (did you mean 'explore'?)"),
+        (["create", "acme", "models=[smal]"], "models[0]: no such model; got 'smal' (did you mean 'small'?)"),
+        (["create", "acme", "budgets=[{per: day, usd: -1}]"], "budgets[0].usd: expected a number above 0, got -1"),
     ],
 )
 def test_what_cannot_be_done_is_said(config: Path, words: list[str], told: str) -> None:
@@ -122,3 +125,23 @@ def test_a_key_of_a_tenant_of_the_file_is_not_made_here(config: Path) -> None:
     result = CliRunner().invoke(keys, ["create", "filed", "--config", str(config)])
     assert isinstance(result.exception, Conflict)
     assert isinstance(result.exception, ApiError)
+
+
+def test_a_key_of_the_file_is_ended_there_and_the_message_says_so(config: Path, tmp_path: Path) -> None:
+    (key_id,) = [row["key_id"] for row in json.loads(run(keys, config, "list", "--json"))]
+    for words in (["revoke", key_id], ["rotate", key_id]):
+        result = CliRunner().invoke(keys, [*words, "--config", str(config)])
+        assert isinstance(result.exception, Conflict)
+        assert f"key {key_id} of tenant 'filed' stands in the configuration file: take it out" in str(result.exception)
+
+
+def test_the_table_of_changes_shows_what_differs_and_the_lines_show_all(config: Path) -> None:
+    run(tenants, config, "create", "acme", "organisation=globex", "explore=0.5")
+    run(tenants, config, "set", "acme", "explore=0.25")
+    table = run(audit, config, "list", "-n", "1")
+    assert '{"explore":0.5}' in table
+    assert '{"explore":0.25}' in table
+    assert "globex" not in table
+    assert json.loads(run(audit, config, "list", "-n", "1", "--json"))["after"]["organisation"] == "globex"
+    run(tenants, config, "delete", "acme")
+    assert "globex" in run(audit, config, "list", "-n", "1")

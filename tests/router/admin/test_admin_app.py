@@ -19,6 +19,8 @@ from router.http.boundary import ErrorBoundary
 from router.store.keys import AUDIT_KEY, DIRECTORY_KEY
 from router.tenants import Tenants, key_hmac
 
+FILED_KEY_ID = key_hmac(SECRET, "key-of-the-file")[:8]
+
 
 @pytest.fixture
 def client(valkey_url: str) -> Iterator["redis.Redis"]:
@@ -158,6 +160,8 @@ def test_from_a_tenant_to_a_revoked_key_and_its_log(api: Api, client: "redis.Red
         ("PATCH", "/admin/v1/tenants/nobody", {"settings": {}}, 404, "unknown_tenant"),
         ("DELETE", "/admin/v1/keys/00000000", None, 404, "unknown_key"),
         ("POST", "/admin/v1/keys/00000000/rotate", {}, 404, "unknown_key"),
+        ("DELETE", f"/admin/v1/keys/{FILED_KEY_ID}", None, 409, "read_only"),
+        ("POST", f"/admin/v1/keys/{FILED_KEY_ID}/rotate", {}, 409, "read_only"),
         ("POST", "/admin/v1/tenants", {"name": "a b"}, 400, "invalid_request"),
         ("POST", "/admin/v1/tenants", {"name": "b", "settings": {"exlpore": 1}}, 400, "invalid_request"),
         ("POST", "/admin/v1/tenants", {"name": "b", "settings": {"keys": ["k"]}}, 400, "invalid_request"),
@@ -191,7 +195,8 @@ def test_a_body_that_is_no_json_is_refused(api: Api) -> None:
         return wire.got
 
     got = asyncio.run(send_garbage())
-    assert (got.status, got.error["code"]) == (400, "invalid_request")
+    assert (got.status, got.error["code"], got.error["param"]) == (400, "invalid_request", "body")
+    assert got.error["message"].startswith("the body is no JSON (at character 1)")
 
 
 def test_a_store_that_is_away_or_unreadable_is_503(client: "redis.Redis") -> None:
