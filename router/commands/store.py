@@ -32,9 +32,10 @@ def backup(
 ) -> None:
     """Copy store, archive and key secret as they are at one moment, while gateways serve or not."""
     from router.secret import secret_id
-    from router.store.backup import back_up
+    from router.store.backup import back_up, refuse_existing
 
     _refuse_shared(store_config(config, store_dir))
+    refuse_existing(copy)  # before the log of changes tells of a backup
     with opened(config, store_dir) as store:
         store.directory.note("store.backup", str(copy))
         made = back_up(

@@ -82,7 +82,7 @@ async def test_sixty_four_clients_cannot_overspend_a_budget_for_twelve(valkey_ur
     assert 0 < spent <= 12 * bound
 
 
-def test_a_window_that_is_overdrawn_is_told_as_such() -> None:
+async def test_a_window_that_is_overdrawn_is_told_as_such() -> None:
     window = Window(tenant_account("t"), "day", 10_000, "tenant 't'")
     told = exceeded(BudgetRefused([Refusal(window, -4_700, 60)]), 5_000).message
     assert "0.00001 USD per day, is overdrawn by 0.0000047 USD, and this request could cost 0.000005;" in told
