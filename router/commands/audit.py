@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from policies.cli import CommandError
-from router.commands.directory import ConfigFile, StoreDir, opened, print_table
+from router.commands.directory import AsJson, ConfigFile, StoreDir, opened, print_json, print_table
 
 command = typer.Typer(help="Read and verify the log of changes.", no_args_is_help=True, add_completion=False)
 
@@ -55,6 +55,7 @@ def verify(
         Path | None, typer.Option(help="What `list --json` wrote earlier: the log must begin with it, byte by byte")
     ] = None,
     store_dir: StoreDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check every entry's seal and place, and that nothing was changed without one; exit status 1 if not."""
     from router.directory.audit import AuditBroken, verify, verify_end
@@ -74,5 +75,13 @@ def verify(
         for number, line in enumerate(kept, 1):
             if record.lines[number - 1 : number] != [line]:
                 raise AuditBroken(f"the store's log differs from {copy} at entry {number}")
-    verify_end(record.lines, secret=secret, head=record.head, document=record.document)
+    try:
+        verify_end(record.lines, secret=secret, head=record.head, document=record.document)
+    except AuditBroken as broken:
+        if as_json:
+            print_json({"whole": False, "n_entries": len(record.lines), "problem": str(broken)})
+        raise
+    if as_json:
+        print_json({"whole": True, "n_entries": len(record.lines), "problem": None})
+        return
     sys.stdout.write(f"{len(record.lines)} entries, each sealed and in its place\n")

@@ -68,10 +68,12 @@ def rotate(
 
 
 @command.command()
-def revoke(key_id: KeyId, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
+def revoke(key_id: KeyId, config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
     """End a key; gateways refuse it within a second."""
     with opened(config, store_dir) as store:
         ended: KeptKey = store.directory.revoke_key(key_id)
+    if as_json:
+        print_json({"key_id": key_id, "tenant": ended.tenant})
     sys.stderr.write(f"key {key_id} of tenant {ended.tenant} has ended\n")
 
 

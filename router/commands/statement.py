@@ -51,6 +51,7 @@ def statement(
         ),
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it")] = Format.table,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json")] = False,
 ) -> None:
     """Sum what requests cost. Exit status 1: a budget's counter differs from the entries of its window."""
     from router.commands import statement_formats
@@ -70,7 +71,9 @@ def statement(
         beside = _sum(config, store_dir, found, tenant, between=between)
     else:
         between, beside = _sum_window(config, store_dir, found, tenant, window=window)
-    statement_formats.write(statement_formats.Told(found, between, tenant or (), beside), form.value)
+    statement_formats.write(
+        statement_formats.Told(found, between, tenant or (), beside), "json" if as_json else form.value
+    )
     if any(each.difference for each in beside):
         for line in statement_formats.alarms(beside):
             sys.stderr.write(line + "\n")

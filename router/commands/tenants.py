@@ -34,19 +34,23 @@ def list_tenants(config: ConfigFile = None, store_dir: StoreDir = None, as_json:
 
 
 @command.command()
-def show(name: Name, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
-    """Show a tenant's settings, defaults included, as JSON."""
+def show(name: Name, config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
+    """Show a tenant's settings, defaults included."""
     from router.config.schema import Tenant
     from router.directory.listed import listed_tenants
 
     with opened(config, store_dir) as store:
         rows = listed_tenants(store.config, store.directory.read())
-    for row in rows:
-        if row["name"] == name:
-            defaults = Tenant().model_dump(mode="json", exclude={"keys"})
-            print_json({**row, "settings": {**defaults, **row["settings"]}})
-            return
-    raise CommandError(f"no tenant is called {name!r}; tenants: {', '.join(row['name'] for row in rows)}")
+    row = next((each for each in rows if each["name"] == name), None)
+    if row is None:
+        raise CommandError(f"no tenant is called {name!r}; tenants: {', '.join(each['name'] for each in rows)}")
+    settings = {**Tenant().model_dump(mode="json", exclude={"keys"}), **row["settings"]}
+    if as_json:
+        print_json({**row, "settings": settings})
+        return
+    given = [{"setting": each, "value": _plain(value)} for each, value in settings.items()]
+    about = [{"setting": each, "value": _plain(row[each])} for each in ("name", "kept_in", "n_keys", "problem")]
+    print_table(("setting", "value"), [*about, *given])
 
 
 @command.command()
@@ -60,13 +64,23 @@ def create(name: Name, settings: Settings = None, config: ConfigFile = None, sto
 
 
 @command.command("set")
-def set_settings(name: Name, settings: Settings = None, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
+def set_settings(
+    name: Name,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Change settings of a tenant of the store; FIELD= takes one back to its default."""
     changes = read_settings(settings or [])
     if not changes:
         raise CommandError("nothing to set: give FIELD=VALUE, e.g. trade_off=cheap")
     with opened(config, store_dir) as store:
-        print_json(store.directory.change_tenant(name, changes))
+        after = store.directory.change_tenant(name, changes)
+    if as_json:
+        print_json(after)
+    told = ", ".join(f"{field} = {_plain(after.get(field, 'default'))}" for field in changes)
+    sys.stderr.write(f"tenant {name}: {told}; gateways follow within a second\n")
 
 
 @command.command()
@@ -110,6 +124,13 @@ def erase(
         sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")
     if not erased.is_compact:
         sys.stderr.write("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there\n")
+
+
+def _plain(value: Any) -> str | None:
+    """A setting as people read it, JSON where it has an inside."""
+    import orjson
+
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_a_store_in_the_default_place_is_found_by_all(home: Path) -> None:
     key = json.loads(done("keys", "create acme --json"))
     done("keys", f"rotate {key['key_id']} --grace 1h")
     assert [row["name"] for row in json.loads(done("tenants", "list --json"))] == ["default", "acme"]
-    assert json.loads(done("tenants", "show acme"))["n_keys"] == 2
+    assert json.loads(done("tenants", "show acme --json"))["n_keys"] == 2
     assert json.loads(done("budget", "show --json"))["acme"]["limit_usd"] == 5.0
     assert list(json.loads(done("budget", "forecast --json"))) == ["acme"]
     (window,) = json.loads(done("budget", "statement --window day --format json"))["windows"]

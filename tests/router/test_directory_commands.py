@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+import typer
 from commanding import run
 from rig import tree
 from typer.testing import CliRunner
@@ -48,10 +50,10 @@ def test_from_the_first_tenant_to_a_revoked_key_with_the_gateway_down_and_up(con
     ]
     assert not any("digest" in row for row in listed)
     run(keys, config, "revoke", made["key_id"])
-    told = json.loads(run(tenants, config, "show", "acme"))
+    told = json.loads(run(tenants, config, "show", "acme", "--json"))
     assert (told["n_keys"], told["settings"]["models"], told["settings"]["trade_off"]) == (1, ["small"], "balanced")
     run(tenants, config, "set", "acme", "models=", "trade_off=cheap")
-    told = json.loads(run(tenants, config, "show", "acme"))
+    told = json.loads(run(tenants, config, "show", "acme", "--json"))
     assert (told["settings"]["models"], told["settings"]["trade_off"]) == (None, "cheap")
     run(tenants, config, "delete", "acme")
     assert [row["name"] for row in json.loads(run(tenants, config, "list", "--json"))] == ["filed"]
@@ -145,3 +147,39 @@ def test_the_table_of_changes_shows_what_differs_and_the_lines_show_all(config: 
     assert json.loads(run(audit, config, "list", "-n", "1", "--json"))["after"]["organisation"] == "globex"
     run(tenants, config, "delete", "acme")
     assert "globex" in run(audit, config, "list", "-n", "1")
+
+
+def test_each_command_that_changes_tells_people_what_is_and_programs_in_json(config: Path) -> None:
+    run(tenants, config, "create", "acme")
+
+    def both(command: typer.Typer, *words: str) -> tuple[Any, str]:
+        result = CliRunner().invoke(command, [*words, "--json", "--config", str(config)], catch_exceptions=False)
+        return json.loads(result.stdout), result.stderr
+
+    assert both(tenants, "set", "acme", "explore=0.5", "models=") == (
+        {"explore": 0.5},
+        "tenant acme: explore = 0.5, models = default; gateways follow within a second\n",
+    )
+    assert both(budget, "set", "acme", "--per", "day", "--usd", "5", "--pace") == (
+        [{"per": "day", "usd": 5.0, "pace": True}],
+        "tenant acme has 5 USD per day, paced\n",
+    )
+    assert both(budget, "set", "acme", "--per", "day") == ([], "tenant acme has no budget\n")
+    key_id = json.loads(run(keys, config, "create", "acme", "--json"))["key_id"]
+    assert both(keys, "revoke", key_id)[0] == {"key_id": key_id, "tenant": "acme"}
+    assert both(audit, "verify")[0] == {"whole": True, "n_entries": 6, "problem": None}
+    assert both(budget, "statement")[0]["total"]["requests"] == 0
+    table = run(tenants, config, "show", "acme")
+    assert re.search(r"kept_in +store", table)
+    assert re.search(r"explore +0\.5", table)
+
+
+def test_a_broken_log_is_told_in_json_too(config: Path, tmp_path: Path) -> None:
+    run(tenants, config, "create", "a")
+    with EmbeddedValkey(tmp_path / "data", holder="reader") as server, redis.Redis.from_url(server.url) as client:
+        client.lset(AUDIT_KEY, 0, client.lindex(AUDIT_KEY, 0).replace(b'"a"', b'"b"'))
+    result = CliRunner().invoke(audit, ["verify", "--json", "--config", str(config)])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["whole"], told["n_entries"]) == (False, 1)
+    assert "entry 1 was changed" in told["problem"]
