@@ -56,7 +56,7 @@ def configured(config_file: Path | None, store_dir: Path | None) -> "Config":
     if store_dir is not None:
         config = config.model_copy(update={"store": config.store.model_copy(update={"dir": str(store_dir)})})
     if config_file is None:
-        where = f"the store in {config.store.dir}, without what a file declares of tenants and budgets"
+        where = f"the store in {config.store.dir}, with the models found here and nothing that a file declares"
         sys.stderr.write(f"no --config given: {where}\n")
     return config
 

@@ -85,4 +85,4 @@ def test_what_is_not_looked_at_without_a_file_is_told_on_the_error_stream(home: 
     (home / ".local" / "share" / "gearshift").mkdir(parents=True)
     result = run("budget", "show --json")
     assert json.loads(result.stdout) == {}
-    assert "no --config given: the store in ~/.local/share/gearshift, without what a file declares" in result.stderr
+    assert "no --config given: the store in ~/.local/share/gearshift, with the models found here" in result.stderr
