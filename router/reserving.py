@@ -101,8 +101,10 @@ def exceeded(refused: BudgetRefused, least: int) -> BudgetExceeded:
 
 def _told(refusal: Refusal, least: int) -> str:
     window = refusal.window
-    limit, left, need = (f"{nano / NANO:.9f}".rstrip("0").rstrip(".") for nano in (window.limit, refusal.left, least))
-    state = f"the budget of {window.owner}, {limit} USD per {window.per}, has {left} USD left"
+    amounts = (window.limit, abs(refusal.left), least)
+    limit, left, need = (f"{nano / NANO:.9f}".rstrip("0").rstrip(".") for nano in amounts)
+    standing = f"has {left} USD left" if refusal.left >= 0 else f"is overdrawn by {left} USD"
+    state = f"the budget of {window.owner}, {limit} USD per {window.per}, {standing}"
     need_text = f"and this request could cost {need}"
     if least > window.limit:
         return f"{state}, {need_text}: more than a whole {window.per}'s; ask for less (max_tokens), or raise the budget"

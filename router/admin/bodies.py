@@ -68,6 +68,41 @@ class KeyEnded(BaseModel):
 class BudgetChange(Body):
     per: Literal["hour", "day", "month"]
     usd: Annotated[Usd | None, Field(description="Null takes the budget away")]
+    pace: Annotated[bool | None, Field(description="Make it last its window; null: as it was")] = None
+
+
+class ErasureAsked(Body):
+    organisation: Annotated[
+        str | None, Field(max_length=200, description="Whose tenant it was; needed for one that was deleted or moved")
+    ] = None
+    budgets: Annotated[bool, Field(description="Also what it spent: its budgets count anew")] = False
+
+
+class ErasureShown(BaseModel):
+    id: str
+    tenant: str
+    organisation: str
+    budgets: bool
+    state: Literal["running", "done", "failed"]
+    problem: Annotated[str | None, Field(description="Why it failed; ask for it again once that is mended")]
+    n_rows: Annotated[int | None, Field(description="Rows of the log that are gone; null until it is done")]
+    n_keys: Annotated[int | None, Field(description="Other keys of the store that are gone")]
+    n_open: Annotated[int | None, Field(description="Requests still open, whose rows are to come: erase again")]
+    is_compact: Annotated[
+        bool | None, Field(description="False: run BGREWRITEAOF or BGSAVE on the store, whose files still hold it")
+    ]
+
+
+class Failure(BaseModel):
+    """Every 4xx and 5xx, as OpenAI's API has it."""
+
+    class Error(BaseModel):
+        message: str
+        type: str
+        param: str | None
+        code: str | None
+
+    error: Error
 
 
 class Deleted(BaseModel):

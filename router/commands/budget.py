@@ -10,6 +10,7 @@ import typer
 
 from router.commands.budget_forecast import forecast
 from router.commands.budget_set import set_budget
+from router.commands.directory import ConfigFile, StoreDir, configured
 from router.commands.statement import statement
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def budget() -> None:
 
 @command.command()
 def show(
-    config: Annotated[Path, typer.Option(help="The YAML file with the budgets, and the store's place")],
-    store_dir: Annotated[Path | None, typer.Option(help="Data directory, instead of store.dir")] = None,
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object by tenant")] = False,
 ) -> None:
     """Show what is spent, reserved and left in each tenant's windows now."""
@@ -56,7 +57,7 @@ def show(
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
-def read(config: Path, store_dir: Path | None) -> dict[str, Any]:
+def read(config: Path | None, store_dir: Path | None) -> dict[str, Any]:
     """By tenant with a budget: the sums of its tightest window, and all windows that bind it.
 
     Raises:
@@ -65,13 +66,11 @@ def read(config: Path, store_dir: Path | None) -> dict[str, Any]:
     """
     import redis
 
-    from router.config.load import load_config
     from router.store.base import StoreUnavailable
     from router.store.place import open_store_for_cli
 
-    told = load_config(config)
-    place = told.store if store_dir is None else told.store.model_copy(update={"dir": str(store_dir)})
-    with open_store_for_cli(place) as url:
+    told = configured(config, store_dir)
+    with open_store_for_cli(told.store) as url:
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 return shown_budgets(told, client)

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from router.commands.directory import ConfigFile, StoreDir, configured
+
 if TYPE_CHECKING:
     import redis
 
+    from router.config.schema import Config
     from router.store.balances import Balance
 
 NANO = 1_000_000_000
 
 
 def forecast(
-    config: Annotated[Path, typer.Option(help="The YAML file with the budgets, and the store's place")],
-    store_dir: Annotated[Path | None, typer.Option(help="Data directory, instead of store.dir")] = None,
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object by tenant")] = False,
 ) -> None:
     """Foretell when each budget is spent, from the last quarter of a window; intervals are 80 %."""
@@ -41,7 +44,7 @@ def forecast(
     (console if console.is_terminal else Console(width=180)).print(table)
 
 
-def foretold(config: Path, store_dir: Path | None) -> dict[str, list[dict[str, Any]]]:
+def foretold(config: Path | None, store_dir: Path | None) -> dict[str, list[dict[str, Any]]]:
     """By tenant with a budget: a forecast for each window that binds it.
 
     Raises:
@@ -50,27 +53,30 @@ def foretold(config: Path, store_dir: Path | None) -> dict[str, list[dict[str, A
     """
     import redis
 
-    from router.config.budgets import windows_of
-    from router.config.load import load_config
-    from router.directory.kept import with_kept
-    from router.store.balances import read_balances
     from router.store.base import StoreUnavailable
     from router.store.place import open_store_for_cli
 
-    told = load_config(config)
-    place = told.store if store_dir is None else told.store.model_copy(update={"dir": str(store_dir)})
-    found: dict[str, list[dict[str, Any]]] = {}
-    with open_store_for_cli(place) as url:
+    told = configured(config, store_dir)
+    with open_store_for_cli(told.store) as url:
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
-                every = with_kept(told, client)
-                for name, tenant in every.tenants.items():
-                    owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
-                    if owned:
-                        standing = read_balances(client, owned)
-                        found[name] = [_of_window(client, tenant.organisation, each) for each in standing]
+                return forecasts(told, client)
         except redis.RedisError as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
+
+
+def forecasts(config: "Config", client: "redis.Redis") -> dict[str, list[dict[str, Any]]]:
+    """The same of the file's tenants and the store's, over an open client. Raises redis.RedisError."""
+    from router.config.budgets import windows_of
+    from router.directory.kept import with_kept
+    from router.store.balances import read_balances
+
+    every, found = with_kept(config, client), dict[str, list[dict[str, Any]]]()
+    for name, tenant in every.tenants.items():
+        owned = [(tenant.organisation, window) for window in windows_of(every, name, tenant)]
+        if owned:
+            standing = read_balances(client, owned)
+            found[name] = [_of_window(client, tenant.organisation, each) for each in standing]
     return found
 
 

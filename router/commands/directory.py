@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from router.config.schema import Config
     from router.directory.directory import Directory
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="The YAML file that the gateways serve")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="The YAML file that the gateways serve; without one, the default store")
+]
 StoreDir = Annotated[Path | None, typer.Option(help="Data directory, instead of store.dir")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -39,28 +41,48 @@ class Opened:
     directory: "Directory"
 
 
-@contextmanager
-def opened(config_file: Path, store_dir: Path | None) -> Iterator[Opened]:
-    """The store, whether a gateway runs or not; before the first one ran, its data directory is made.
+def configured(config_file: Path | None, store_dir: Path | None) -> "Config":
+    """The file's configuration, or what a gateway without a file would serve, with its store where the options say.
 
     Raises:
         ConfigError: The file is not valid.
-        StoreUnavailable: The store cannot be reached or started.
+    """
+    from rich.console import Console
+
+    from router.config.discover import discover
+    from router.config.load import load_config
+
+    config = load_config(config_file) if config_file is not None else discover(os.environ, console=Console(quiet=True))
+    if store_dir is not None:
+        config = config.model_copy(update={"store": config.store.model_copy(update={"dir": str(store_dir)})})
+    if config_file is None:
+        where = f"the store in {config.store.dir}, with the models found here and nothing that a file declares"
+        sys.stderr.write(f"no --config given: {where}\n")
+    return config
+
+
+@contextmanager
+def opened(config_file: Path | None, store_dir: Path | None) -> Iterator[Opened]:
+    """The store, whether a gateway runs or not; where a file names it, its directory is made before the first one ran.
+
+    Raises:
+        ConfigError: The file is not valid.
+        StoreUnavailable: The store cannot be reached or started; without a file also where no gateway ever ran.
         OtherSecret: The gateways use another key secret.
     """
     import redis
 
-    from router.config.load import load_config
     from router.directory.directory import Directory
     from router.secret import key_secret
     from router.store.base import StoreUnavailable
     from router.store.place import data_dir, open_store_for_cli
 
-    config = load_config(config_file)
-    place = config.store if store_dir is None else config.store.model_copy(update={"dir": str(store_dir)})
-    secret = key_secret(data_dir(place), os.environ)
-    data_dir(place).mkdir(mode=0o700, parents=True, exist_ok=True)
+    config = configured(config_file, store_dir)
+    place = config.store
+    if config_file is not None:
+        data_dir(place).mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_store_for_cli(place) as url:
+        secret = key_secret(data_dir(place), os.environ)
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 directory = Directory(client, config=config, secret=secret, by=administrator())

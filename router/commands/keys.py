@@ -20,7 +20,7 @@ KeyId = Annotated[str, typer.Argument(help="The key's id, as `keys list` and the
 @command.command()
 def create(
     tenant: Annotated[str, typer.Argument(help="A tenant kept in the store; the file's have theirs in the file")],
-    config: ConfigFile,
+    config: ConfigFile = None,
     name: Annotated[str, typer.Option(help="What to call it, e.g. who will hold it")] = "",
     store_dir: StoreDir = None,
     as_json: AsJson = False,
@@ -33,7 +33,7 @@ def create(
 
 @command.command("list")
 def list_keys(
-    config: ConfigFile,
+    config: ConfigFile = None,
     tenant: Annotated[str | None, typer.Option(help="Only of this tenant")] = None,
     store_dir: StoreDir = None,
     as_json: AsJson = False,
@@ -54,7 +54,7 @@ def list_keys(
 @command.command()
 def rotate(
     key_id: KeyId,
-    config: ConfigFile,
+    config: ConfigFile = None,
     grace: Annotated[str, typer.Option(help="How long the old key stays valid: 90s, 15m, 24h, 7d, or 0")] = "24h",
     store_dir: StoreDir = None,
     as_json: AsJson = False,
@@ -68,10 +68,12 @@ def rotate(
 
 
 @command.command()
-def revoke(key_id: KeyId, config: ConfigFile, store_dir: StoreDir = None) -> None:
+def revoke(key_id: KeyId, config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
     """End a key; gateways refuse it within a second."""
     with opened(config, store_dir) as store:
         ended: KeptKey = store.directory.revoke_key(key_id)
+    if as_json:
+        print_json({"key_id": key_id, "tenant": ended.tenant})
     sys.stderr.write(f"key {key_id} of tenant {ended.tenant} has ended\n")
 
 

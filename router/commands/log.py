@@ -1,13 +1,11 @@
 """`gearshift log`: what was asked, decided, answered and paid, whether the gateway runs or not."""
 
 import os
-import re
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +16,6 @@ from router.config.schema import StoreConfig
 
 command = typer.Typer(help="Read the log: one line per client request.", no_args_is_help=True, add_completion=False)
 
-_AGO = re.compile(r"^(\d+(?:\.\d+)?)([smhd])$")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 RECENT_S = (600.0, 86_400.0, None)  # how far back `tail` looks, in turn
 
 Config = Annotated[Path | None, typer.Option(help="YAML file; without one, the default store")]
@@ -98,20 +94,15 @@ def archive(config: Config = None, store_dir: StoreDir = None) -> None:
 
 
 def moment(text: str | None, *, now: float) -> float | None:
-    """POSIX seconds of ``15m`` (ago), ``1732293712.5`` or ``2026-11-22T16:00`` (UTC unless it says otherwise)."""
+    """`read_moment` of an option; None for none."""
+    from router.statement.period import read_moment
+
     if text is None:
         return None
-    if ago := _AGO.match(text):
-        return now - float(ago[1]) * _UNIT_S[ago[2]]
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"expected 90s, 15m, 2h, 7d, POSIX seconds or ISO 8601, got {text!r}") from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    at = read_moment(text, now=now)
+    if at is None:
+        raise typer.BadParameter(f"expected 90s, 15m, 2h, 7d, POSIX seconds or ISO 8601, got {text!r}")
+    return at
 
 
 def store_config(config: Path | None, store_dir: Path | None) -> StoreConfig:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from router.commands.log import Config as ConfigFile
-from router.commands.log import StoreDir, moment, opened, store_config
+from router.commands.directory import ConfigFile, StoreDir, configured
+from router.commands.log import moment, opened, store_config
 
 if TYPE_CHECKING:
     import redis
@@ -51,6 +51,7 @@ def statement(
         ),
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="How to print it")] = Format.table,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json")] = False,
 ) -> None:
     """Sum what requests cost. Exit status 1: a budget's counter differs from the entries of its window."""
     from router.commands import statement_formats
@@ -61,10 +62,8 @@ def statement(
     for name in divisions:
         if not is_division(name):
             raise typer.BadParameter(f"expected one of {', '.join(DIVISIONS)}, got {name!r}", param_hint="--by")
-    if window is not None and (config is None or since is not None or until is not None):
-        raise typer.BadParameter(
-            "needs --config, which names the budgets, and neither --since nor --until", param_hint="--window"
-        )
+    if window is not None and (since is not None or until is not None):
+        raise typer.BadParameter("goes with neither --since nor --until", param_hint="--window")
     found = Statement(divisions)
     if window is None:
         now = time.time()
@@ -72,7 +71,9 @@ def statement(
         beside = _sum(config, store_dir, found, tenant, between=between)
     else:
         between, beside = _sum_window(config, store_dir, found, tenant, window=window)
-    statement_formats.write(statement_formats.Told(found, between, tenant or (), beside), form.value)
+    statement_formats.write(
+        statement_formats.Told(found, between, tenant or (), beside), "json" if as_json else form.value
+    )
     if any(each.difference for each in beside):
         for line in statement_formats.alarms(beside):
             sys.stderr.write(line + "\n")
@@ -103,29 +104,47 @@ def _sum_window(
     """The window's time, and each budget's counter beside all entries of its owner, whatever is shown of them."""
     import redis
 
-    from router.config.load import load_config
-    from router.statement.columns import COLUMNS
-    from router.statement.counters import BY_ACCOUNT, compared
-    from router.statement.sums import Statement, sum_up
-    from router.store.balances import read_balances
     from router.store.base import StoreUnavailable
-    from router.store.logbook import read_tables
 
-    assert config is not None
-    told, place, every = load_config(config), store_config(config, store_dir), Statement(BY_ACCOUNT)
-    with opened(place) as (url, directory):
+    told = configured(config, store_dir)
+    with opened(told.store) as (url, directory):
         try:
             with redis.Redis.from_url(url, socket_timeout=30) as client:
                 seconds, micros = client.time()
                 period = _period(window, now=seconds + micros / 1e6)
-                owned = _owned(told, period, tenants, client)
-                before = read_balances(client, owned, at=period.since)
-                tables = read_tables(url, directory, since=period.since, until=period.until, columns=COLUMNS)
-                sum_up(tables, (found, tenants), (every, None))
-                after = read_balances(client, owned, at=period.since)
+                beside = sum_window(told, client, url, directory, found, tenants=tenants, period=period)
         except redis.RedisError as error:
             raise StoreUnavailable(f"the store cannot be read: {error}") from error
-    return (period.since, period.until), compared(owned, every, before=before, after=after)
+    return (period.since, period.until), beside
+
+
+def sum_window(
+    config: "Config",
+    client: "redis.Redis",
+    url: str,
+    directory: Path,
+    found: "Statement",
+    *,
+    tenants: Sequence[str] | None,
+    period: "Period",
+) -> "list[Compared]":
+    """Sum a window's entries into `found`, and hold all of its budgets' entries beside their counters.
+
+    Raises:
+        StoreUnavailable, redis.RedisError: The store cannot be read.
+    """
+    from router.statement.columns import COLUMNS
+    from router.statement.counters import BY_ACCOUNT, compared
+    from router.statement.sums import Statement, sum_up
+    from router.store.balances import read_balances
+    from router.store.logbook import read_tables
+
+    every, owned = Statement(BY_ACCOUNT), _owned(config, period, tenants, client)
+    before = read_balances(client, owned, at=period.since)
+    tables = read_tables(url, directory, since=period.since, until=period.until, columns=COLUMNS)
+    sum_up(tables, (found, tenants), (every, None))
+    after = read_balances(client, owned, at=period.since)
+    return compared(owned, every, before=before, after=after)
 
 
 def _period(window: str, *, now: float) -> "Period":

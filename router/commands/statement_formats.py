@@ -38,7 +38,7 @@ class Told:
 def write(told: Told, form: str) -> None:
     """Print it; `form` is ``table``, ``csv`` or ``json``."""
     if form == "json":
-        sys.stdout.write(json.dumps(_plain(told), indent=2) + "\n")
+        sys.stdout.write(json.dumps(plain(told), indent=2) + "\n")
     elif form == "csv":
         _write_csv(told.statement)
     else:
@@ -76,7 +76,8 @@ def _amounts(sums: Sums) -> dict[str, Any]:
     return found | {name.replace("nano_usd", "usd"): usd(found[name]) for name in _PAID}
 
 
-def _plain(told: Told) -> dict[str, Any]:
+def plain(told: Told) -> dict[str, Any]:
+    """As JSON has it."""
     found = told.statement
     since, until = (None if at is None else datetime.fromtimestamp(at, UTC).isoformat() for at in told.between)
     return {

@@ -9,8 +9,10 @@ import typer
 
 from policies.cli import CommandError
 from router.commands.directory import ConfigFile, StoreDir, opened
+from router.commands.log import store_config
 
 if TYPE_CHECKING:
+    from router.config.schema import StoreConfig
     from router.store.backup import Manifest
 
 command = typer.Typer(help="Back up and restore the embedded store.", no_args_is_help=True, add_completion=False)
@@ -24,15 +26,16 @@ SHARED = (
 @command.command()
 def backup(
     copy: Annotated[Path, typer.Argument(help="A new directory; it appears once it is whole")],
-    config: ConfigFile,
+    config: ConfigFile = None,
     archive: Annotated[bool, typer.Option(help="With the Parquet archive")] = True,
     store_dir: StoreDir = None,
 ) -> None:
     """Copy store, archive and key secret as they are at one moment, while gateways serve or not."""
     from router.secret import secret_id
-    from router.store.backup import back_up
+    from router.store.backup import back_up, refuse_existing
 
-    _refuse_shared(config)
+    _refuse_shared(store_config(config, store_dir))
+    refuse_existing(copy)  # before the log of changes tells of a backup
     with opened(config, store_dir) as store:
         store.directory.note("store.backup", str(copy))
         made = back_up(
@@ -49,19 +52,20 @@ def backup(
 
 @command.command()
 def restore(
-    copy: Annotated[Path, typer.Argument(help="What backup wrote")], config: ConfigFile, store_dir: StoreDir = None
+    copy: Annotated[Path, typer.Argument(help="What backup wrote")],
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
 ) -> None:
     """Put a backup into a data directory that holds no store; the gateway must be down."""
-    from router.config.load import load_config
     from router.directory.audit import verify_end
     from router.directory.record import read_record
     from router.store.backup import read_manifest
     from router.store.backup import restore as put_back
     from router.store.place import data_dir
 
-    _refuse_shared(config)
-    place = load_config(config).store
-    directory = data_dir(place if store_dir is None else place.model_copy(update={"dir": str(store_dir)}))
+    place = store_config(config, store_dir)
+    _refuse_shared(place)
+    directory = data_dir(place)
     _refuse_other_secret(read_manifest(copy), copy)
     manifest = put_back(copy, directory)
     with opened(config, store_dir) as store:
@@ -72,11 +76,10 @@ def restore(
     sys.stderr.write("budgets and keys are those of the backup: revoke again what was revoked since\n")
 
 
-def _refuse_shared(config_file: Path) -> None:
-    from router.config.load import load_config
+def _refuse_shared(place: "StoreConfig") -> None:
     from router.store.place import EMBEDDED
 
-    if load_config(config_file).store.url != EMBEDDED:
+    if place.url != EMBEDDED:
         raise CommandError(SHARED)
 
 

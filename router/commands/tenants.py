@@ -20,7 +20,7 @@ Settings = Annotated[
 
 
 @command.command("list")
-def list_tenants(config: ConfigFile, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
+def list_tenants(config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
     """List the tenants of the file and of the store."""
     from router.directory.listed import listed_tenants
 
@@ -34,42 +34,57 @@ def list_tenants(config: ConfigFile, store_dir: StoreDir = None, as_json: AsJson
 
 
 @command.command()
-def show(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
-    """Show a tenant's settings, defaults included, as JSON."""
+def show(name: Name, config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
+    """Show a tenant's settings, defaults included."""
     from router.config.schema import Tenant
     from router.directory.listed import listed_tenants
 
     with opened(config, store_dir) as store:
         rows = listed_tenants(store.config, store.directory.read())
-    for row in rows:
-        if row["name"] == name:
-            defaults = Tenant().model_dump(mode="json", exclude={"keys"})
-            print_json({**row, "settings": {**defaults, **row["settings"]}})
-            return
-    raise CommandError(f"no tenant is called {name!r}; tenants: {', '.join(row['name'] for row in rows)}")
+    row = next((each for each in rows if each["name"] == name), None)
+    if row is None:
+        raise CommandError(f"no tenant is called {name!r}; tenants: {', '.join(each['name'] for each in rows)}")
+    settings = {**Tenant().model_dump(mode="json", exclude={"keys"}), **row["settings"]}
+    if as_json:
+        print_json({**row, "settings": settings})
+        return
+    given = [{"setting": each, "value": _plain(value)} for each, value in settings.items()]
+    about = [{"setting": each, "value": _plain(row[each])} for each in ("name", "kept_in", "n_keys", "problem")]
+    print_table(("setting", "value"), [*about, *given])
 
 
 @command.command()
-def create(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+def create(name: Name, settings: Settings = None, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Keep a new tenant in the store. It needs a key before anybody can act as it."""
     given = read_settings(settings or [])
     with opened(config, store_dir) as store:
         store.directory.create_tenant(name, {field: value for field, value in given.items() if value is not None})
-    sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name} --config {config}\n")
+    same = "" if config is None else f" --config {config}"
+    sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name}{same}\n")
 
 
 @command.command("set")
-def set_settings(name: Name, config: ConfigFile, settings: Settings = None, store_dir: StoreDir = None) -> None:
+def set_settings(
+    name: Name,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Change settings of a tenant of the store; FIELD= takes one back to its default."""
     changes = read_settings(settings or [])
     if not changes:
         raise CommandError("nothing to set: give FIELD=VALUE, e.g. trade_off=cheap")
     with opened(config, store_dir) as store:
-        print_json(store.directory.change_tenant(name, changes))
+        after = store.directory.change_tenant(name, changes)
+    if as_json:
+        print_json(after)
+    told = ", ".join(f"{field} = {_plain(after.get(field, 'default'))}" for field in changes)
+    sys.stderr.write(f"tenant {name}: {told}; gateways follow within a second\n")
 
 
 @command.command()
-def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
+def delete(name: Name, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
     """Forget a tenant of the store and its keys. What it left in the log stays."""
     with opened(config, store_dir) as store:
         store.directory.delete_tenant(name)
@@ -79,7 +94,7 @@ def delete(name: Name, config: ConfigFile, store_dir: StoreDir = None) -> None:
 @command.command()
 def erase(
     name: Name,
-    config: ConfigFile,
+    config: ConfigFile = None,
     organisation: Annotated[
         str | None, typer.Option(help="Whose tenant it was; needed for one that was deleted or has moved")
     ] = None,
@@ -88,21 +103,34 @@ def erase(
     store_dir: StoreDir = None,
 ) -> None:
     """Erase what a tenant left: its rows in store and archive, sessions, what waits to be learned. Not its settings."""
+    from router.directory.erasing import erase_and_note
     from router.directory.listed import organisation_of
-    from router.store.erase import erase_tenant
 
     with opened(config, store_dir) as store:
         owner = organisation or organisation_of(name, store.config, store.directory.read())
         if not yes:
             typer.confirm(f"Erase for good all that tenant {name} of organisation {owner} left?", abort=True)
-        store.directory.note("erase.begin", name, before={"organisation": owner, "budgets": budgets})
-        erased = erase_tenant(store.client, store.url, store.data_dir, organisation=owner, tenant=name, budgets=budgets)
-        store.directory.note("erase.end", name, after={"rows": erased.n_rows, "keys": erased.n_keys})
+        erased = erase_and_note(
+            store.directory,
+            store.client,
+            store.url,
+            store.data_dir,
+            organisation=owner,
+            tenant=name,
+            budgets=budgets,
+        )
     sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
     if erased.n_open:
         sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")
     if not erased.is_compact:
         sys.stderr.write("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there\n")
+
+
+def _plain(value: Any) -> str | None:
+    """A setting as people read it, JSON where it has an inside."""
+    import orjson
+
+    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def read_settings(given: list[str]) -> dict[str, Any]:

@@ -29,11 +29,11 @@ _KINDS = {
 }
 
 
-def translate(error: ValidationError) -> list[Problem]:
-    """One Problem for each place pydantic objects to."""
+def translate(error: ValidationError, *, below: Path = ()) -> list[Problem]:
+    """One Problem for each place pydantic objects to, in a part of the configuration that stands at `below`."""
     problems: dict[Path, Problem] = {}
     for item in error.errors(include_url=False):
-        path = real_path(item["loc"])
+        path = real_path((*below, *item["loc"]))
         problems.setdefault(path, Problem(path, _message(path, item)))
     return list(problems.values())
 

@@ -13,11 +13,11 @@ from router.config.consistency import tenant_problems
 from router.config.schema import Config
 from router.directory.audit import Change, sealed
 from router.directory.kept import FIELDS, SECRET_FIELD, Kept, KeptKey, read_kept
-from router.directory.settings import checked_name, checked_settings, merged
+from router.directory.settings import checked_name, checked_settings, in_words, merged
 from router.errors import BadRequest, Conflict, NotFound
 from router.secret import VARIABLE, secret_id
 from router.store.keys import AUDIT_KEY, DIRECTORY_KEY
-from router.tenants import KEY_ID_CHARS, key_hmac
+from router.tenants import KEY_ID_CHARS, digest_of, key_hmac
 
 if TYPE_CHECKING:
     import redis
@@ -100,8 +100,11 @@ class Directory:
 
         return self._change(edit).tenants[name]
 
-    def set_budget(self, name: str, per: str, usd: float | None) -> Mapping[str, Any]:
+    def set_budget(self, name: str, per: str, usd: float | None, *, pace: bool | None = None) -> Mapping[str, Any]:
         """Let a kept tenant spend `usd` in each `per`, None for as much as it likes; all its settings then.
+
+        Args:
+            pace: Whether to make it last its window; None: as it was.
 
         Raises:
             NotFound, Conflict, BadRequest: As `change_tenant`.
@@ -109,8 +112,11 @@ class Directory:
 
         def edit(kept: Kept, at: float) -> tuple[Kept, Change]:
             settings = self._tenant(kept, name)
-            others = [budget for budget in settings.get("budgets", ()) if budget["per"] != per]
-            budgets = others if usd is None else [*others, {"per": per, "usd": usd}]
+            standing = {budget["per"]: budget for budget in settings.get("budgets", ())}
+            was = standing.pop(per, {})
+            paced = was.get("pace", False) if pace is None else pace
+            more = [] if usd is None else [{"per": per, "usd": usd, **({"pace": True} if paced else {})}]
+            budgets = [*standing.values(), *more]
             return self._with_tenant(kept, name, {**settings, "budgets": budgets}, action="budget.set")
 
         return self._change(edit).tenants[name]
@@ -149,11 +155,11 @@ class Directory:
 
         Raises:
             NotFound: There is no such key.
-            Conflict: It was rotated already.
+            Conflict: It was rotated already, or stands in the file.
         """
 
         def edit(kept: Kept, at: float) -> tuple[Kept, Change]:
-            old = _key(kept, key_id)
+            old = self._key(kept, key_id)
             self._tenant(kept, old.tenant)
             if old.expires_at is not None:
                 raise Conflict(f"key {key_id} was rotated already and is valid no longer than its grace; see keys list")
@@ -168,10 +174,10 @@ class Directory:
         return made[-1]
 
     def revoke_key(self, key_id: str) -> KeptKey:
-        """End a key now. Raises NotFound."""
+        """End a key now. Raises NotFound, Conflict: it stands in the file."""
 
         def edit(kept: Kept, at: float) -> tuple[Kept, Change]:
-            old = _key(kept, key_id)
+            old = self._key(kept, key_id)
             gone.append(old)
             keys = {each: key for each, key in kept.keys.items() if each != key_id}
             return replace(kept, keys=keys), self._did("key.revoke", key_id, before=shown_key(old))
@@ -220,13 +226,24 @@ class Directory:
             raise NotFound(f"no tenant is called {name!r}; gearshift tenants list names all", code="unknown_tenant")
         return kept.tenants[name]
 
+    def _key(self, kept: Kept, key_id: str) -> KeptKey:
+        if key_id in kept.keys:
+            return kept.keys[key_id]
+        for name, tenant in self._config.tenants.items():
+            if any(digest_of(self._secret, key)[:KEY_ID_CHARS] == key_id for key in tenant.keys):
+                raise Conflict(
+                    f"key {key_id} of tenant {name!r} stands in the configuration file: take it out there, and send "
+                    "the gateway SIGHUP",
+                    code="read_only",
+                )
+        raise NotFound(f"the store keeps no key {key_id[:80]!r}; gearshift keys list names all", code="unknown_key")
+
     def _with_tenant(self, kept: Kept, name: str, settings: Mapping[str, Any], *, action: str) -> tuple[Kept, Change]:
         if name in self._config.tenants:
             raise Conflict(f"tenant {name!r} stands in the configuration file already", code="read_only")
         tenant = checked_settings(settings)
-        problems = [f"{problem.place}: {problem.message}" for problem in tenant_problems(self._config, name, tenant)]
-        if problems:
-            raise BadRequest("; ".join(problems), param="settings")
+        if problems := list(tenant_problems(self._config, name, tenant)):
+            raise BadRequest(in_words(problems, f"tenant {name!r}"), param="settings")
         after = tenant.model_dump(mode="json", exclude_unset=True)
         change = self._did(action, name, before=kept.tenants.get(name), after=after)
         return replace(kept, tenants={**kept.tenants, name: after}), change
@@ -245,12 +262,6 @@ def shown_key(key: KeptKey) -> dict[str, Any]:
     told = asdict(key)
     del told["digest"]
     return told
-
-
-def _key(kept: Kept, key_id: str) -> KeptKey:
-    if key_id not in kept.keys:
-        raise NotFound(f"the store keeps no key {key_id!r}; gearshift keys list names all", code="unknown_key")
-    return kept.keys[key_id]
 
 
 def _capped_alike(kept: Kept, old: KeptKey, new: KeptKey) -> Kept:

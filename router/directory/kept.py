@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from router.config.consistency import tenant_problems
 from router.config.schema import Config, Tenant
+from router.config.wording import translate
 from router.store.keys import DIRECTORY_KEY
 
 if TYPE_CHECKING:
@@ -94,11 +95,11 @@ def usable_tenants(config: Config, kept: Kept) -> tuple[dict[str, Tenant], dict[
         try:
             tenant = Tenant.model_validate(settings)
         except ValidationError as error:
-            problems[name] = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            found = translate(error, below=("tenants", name))
+            problems[name] = "; ".join(f"{problem.place}: {problem.message}" for problem in found)
             continue
-        found = [f"{problem.place}: {problem.message}" for problem in tenant_problems(config, name, tenant)]
-        if found:
-            problems[name] = "; ".join(found)
+        if found := list(tenant_problems(config, name, tenant)):
+            problems[name] = "; ".join(f"{problem.place}: {problem.message}" for problem in found)
         else:
             usable[name] = tenant
     return usable, problems

@@ -10,13 +10,13 @@ from router.tenants import KEY_ID_CHARS, digest_of
 
 
 def listed_tenants(config: Config, kept: Kept) -> list[dict[str, Any]]:
-    """Each with its settings as given, where it is kept, how many keys it has, and why it is not served, if so."""
+    """Each with its settings but for defaults, where it is kept, how many keys it has, and why it is not served."""
     problems = usable_tenants(config, kept)[1]
     of_file = [
         {
             "name": name,
             "kept_in": "file",
-            "settings": tenant.model_dump(mode="json", exclude_unset=True, exclude={"keys"}),
+            "settings": tenant.model_dump(mode="json", exclude_defaults=True, exclude={"keys"}),
             "n_keys": len(tenant.keys),
             "problem": None,
         }
@@ -42,7 +42,7 @@ def organisation_of(name: str, config: Config, kept: Kept) -> str:
     if name in kept.tenants:
         return str(kept.tenants[name].get("organisation", Tenant().organisation))
     raise NotFound(
-        f"no tenant is called {name!r}; for one that was deleted, name its organisation with --organisation",
+        f"no tenant is called {name!r}; for one that was deleted, name its organisation (--organisation)",
         code="unknown_tenant",
     )
 

@@ -1,12 +1,14 @@
 """Settings of a tenant as people give them: names, values, and what is wrong with either."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from router.config.problems import Problem, dotted
 from router.config.schema import Tenant
+from router.config.wording import translate
 from router.errors import BadRequest
 
 # Names travel in paths and commands; keys of the store end their fields with line breaks.
@@ -34,10 +36,14 @@ def checked_settings(settings: Mapping[str, Any]) -> Tenant:
     try:
         tenant = Tenant.model_validate(dict(settings))
     except ValidationError as error:
-        told = [f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in error.errors()]
-        raise BadRequest("; ".join(told), param="settings") from None
+        raise BadRequest(in_words(translate(error, below=("tenants", "")), "this tenant"), param="settings") from None
     checked_name(tenant.organisation, what="organisation")
     return tenant
+
+
+def in_words(problems: Iterable[Problem], whole: str) -> str:
+    """A tenant's mistakes by their place among its settings; `whole` stands for all of them."""
+    return "; ".join(f"{dotted(problem.path[2:]) or whole}: {problem.message}" for problem in problems)
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def from_http_exception(error: HTTPException, method: str, path: str) -> ApiErro
 def from_validation(error: RequestValidationError) -> BadRequest:
     """The first complaint, with the member it is about; the value itself stays out."""
     first = error.errors()[0]
+    if first["type"] == "json_invalid":  # its place is the character's number
+        return BadRequest(f"the body is no JSON (at character {first['loc'][-1]}); send a JSON object", param="body")
     param = ".".join(str(part) for part in first["loc"][1:]) or "body"
     return BadRequest(f"{param}: {first['msg']}", param=param)
 

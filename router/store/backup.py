@@ -84,8 +84,7 @@ def back_up(
         StoreUnavailable: The store could not write it; its log says why.
         redis.RedisError, OSError: Likewise; nothing is left but ``<copy>.partial``.
     """
-    if copy.exists():
-        raise BackupUnusable(f"{copy} exists already; name a new directory")
+    refuse_existing(copy)
     partial = copy.with_name(f"{copy.name}.partial-{secrets.token_hex(4)}")
     partial.mkdir(mode=0o700, parents=True)
     with _alone(directory):
@@ -102,6 +101,12 @@ def back_up(
     partial.rename(copy)
     _fsync(copy.parent)
     return manifest
+
+
+def refuse_existing(copy: Path) -> None:
+    """Raises BackupUnusable: something is there already."""
+    if copy.exists():
+        raise BackupUnusable(f"{copy} exists already; name a new directory")
 
 
 def restore(copy: Path, directory: Path) -> Manifest:

@@ -143,7 +143,9 @@ def test_a_backup_leaves_nothing_behind_and_hides_what_it_holds(config: Path, tm
     assert sorted(path.name for path in copy.iterdir()) == ["key-secret", "manifest.json", "store.rdb"]
     assert [copy.stat().st_mode & 0o77, (copy / "key-secret").stat().st_mode & 0o77] == [0, 0]
     assert list(tmp_path.glob("*.partial*")) == []
+    n_entries = len(run(audit, config, "list", "--json").splitlines())
     assert "exists already; name a new directory" in failure(config, "backup", str(copy))
+    assert len(run(audit, config, "list", "--json").splitlines()) == n_entries
 
 
 @pytest.mark.parametrize("name", ["store.rdb", "key-secret", "manifest.json"])

@@ -11,9 +11,10 @@ import redis
 from rig import CHAT, Given, Json, World, body, tree, until
 
 from router.config.budgets import all_windows
+from router.reserving import exceeded
 from router.store.balances import balances, read_balances
 from router.store.embedded import EmbeddedValkey
-from router.store.ledger import Per, Window, tenant_account
+from router.store.ledger import BudgetRefused, Per, Refusal, Window, tenant_account
 
 pytestmark = pytest.mark.asyncio
 SMALL, LARGE = "small/instant", "large/instant"
@@ -79,6 +80,12 @@ async def test_sixty_four_clients_cannot_overspend_a_budget_for_twelve(valkey_ur
     assert (statuses.count(200), statuses.count(429), len(bodies)) == (12, 52, 12)
     assert (spent, reserved) == (billed, 0)
     assert 0 < spent <= 12 * bound
+
+
+async def test_a_window_that_is_overdrawn_is_told_as_such() -> None:
+    window = Window(tenant_account("t"), "day", 10_000, "tenant 't'")
+    told = exceeded(BudgetRefused([Refusal(window, -4_700, 60)]), 5_000).message
+    assert "0.00001 USD per day, is overdrawn by 0.0000047 USD, and this request could cost 0.000005;" in told
 
 
 async def test_a_refusal_says_which_window_its_limit_and_what_to_do(valkey_url: str, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+import typer
 from commanding import run
 from rig import tree
 from typer.testing import CliRunner
@@ -48,10 +50,10 @@ def test_from_the_first_tenant_to_a_revoked_key_with_the_gateway_down_and_up(con
     ]
     assert not any("digest" in row for row in listed)
     run(keys, config, "revoke", made["key_id"])
-    told = json.loads(run(tenants, config, "show", "acme"))
+    told = json.loads(run(tenants, config, "show", "acme", "--json"))
     assert (told["n_keys"], told["settings"]["models"], told["settings"]["trade_off"]) == (1, ["small"], "balanced")
     run(tenants, config, "set", "acme", "models=", "trade_off=cheap")
-    told = json.loads(run(tenants, config, "show", "acme"))
+    told = json.loads(run(tenants, config, "show", "acme", "--json"))
     assert (told["settings"]["models"], told["settings"]["trade_off"]) == (None, "cheap")
     run(tenants, config, "delete", "acme")
     assert [row["name"] for row in json.loads(run(tenants, config, "list", "--json"))] == ["filed"]
@@ -99,12 +101,15 @@ def broken(config: Path, *more: str) -> str:
     [
         (["create", "acme", "explore"], "expected FIELD=VALUE"),
         (["create", "acme", "explore=[1"], "the value is no YAML"),
-        (["create", "acme", "explore=lots"], "explore: Input should be a valid number"),
+        (["create", "acme", "explore=lots"], "explore: expected a number, got 'lots'"),
         (["create", "filed"], "stands in the configuration file"),
         (["set", "acme"], "nothing to set"),
         (["set", "acme", "explore=0.1"], "no tenant is called 'acme'"),
         (["show", "nobody"], "no tenant is called 'nobody'; tenants: filed"),
         (["delete", "filed"], "change it there"),
+        (["create", "acme", "exlpore=0.2"], "exlpore: unknown key (did you mean 'explore'?)"),
+        (["create", "acme", "models=[smal]"], "models[0]: no such model; got 'smal' (did you mean 'small'?)"),
+        (["create", "acme", "budgets=[{per: day, usd: -1}]"], "budgets[0].usd: expected a number above 0, got -1"),
     ],
 )
 def test_what_cannot_be_done_is_said(config: Path, words: list[str], told: str) -> None:
@@ -122,3 +127,59 @@ def test_a_key_of_a_tenant_of_the_file_is_not_made_here(config: Path) -> None:
     result = CliRunner().invoke(keys, ["create", "filed", "--config", str(config)])
     assert isinstance(result.exception, Conflict)
     assert isinstance(result.exception, ApiError)
+
+
+def test_a_key_of_the_file_is_ended_there_and_the_message_says_so(config: Path, tmp_path: Path) -> None:
+    (key_id,) = [row["key_id"] for row in json.loads(run(keys, config, "list", "--json"))]
+    for words in (["revoke", key_id], ["rotate", key_id]):
+        result = CliRunner().invoke(keys, [*words, "--config", str(config)])
+        assert isinstance(result.exception, Conflict)
+        assert f"key {key_id} of tenant 'filed' stands in the configuration file: take it out" in str(result.exception)
+
+
+def test_the_table_of_changes_shows_what_differs_and_the_lines_show_all(config: Path) -> None:
+    run(tenants, config, "create", "acme", "organisation=globex", "explore=0.5")
+    run(tenants, config, "set", "acme", "explore=0.25")
+    table = run(audit, config, "list", "-n", "1")
+    assert '{"explore":0.5}' in table
+    assert '{"explore":0.25}' in table
+    assert "globex" not in table
+    assert json.loads(run(audit, config, "list", "-n", "1", "--json"))["after"]["organisation"] == "globex"
+    run(tenants, config, "delete", "acme")
+    assert "globex" in run(audit, config, "list", "-n", "1")
+
+
+def test_each_command_that_changes_tells_people_what_is_and_programs_in_json(config: Path) -> None:
+    run(tenants, config, "create", "acme")
+
+    def both(command: typer.Typer, *words: str) -> tuple[Any, str]:
+        result = CliRunner().invoke(command, [*words, "--json", "--config", str(config)], catch_exceptions=False)
+        return json.loads(result.stdout), result.stderr
+
+    assert both(tenants, "set", "acme", "explore=0.5", "models=") == (
+        {"explore": 0.5},
+        "tenant acme: explore = 0.5, models = default; gateways follow within a second\n",
+    )
+    assert both(budget, "set", "acme", "--per", "day", "--usd", "5", "--pace") == (
+        [{"per": "day", "usd": 5.0, "pace": True}],
+        "tenant acme has 5 USD per day, paced\n",
+    )
+    assert both(budget, "set", "acme", "--per", "day") == ([], "tenant acme has no budget\n")
+    key_id = json.loads(run(keys, config, "create", "acme", "--json"))["key_id"]
+    assert both(keys, "revoke", key_id)[0] == {"key_id": key_id, "tenant": "acme"}
+    assert both(audit, "verify")[0] == {"whole": True, "n_entries": 6, "problem": None}
+    assert both(budget, "statement")[0]["total"]["requests"] == 0
+    table = run(tenants, config, "show", "acme")
+    assert re.search(r"kept_in +store", table)
+    assert re.search(r"explore +0\.5", table)
+
+
+def test_a_broken_log_is_told_in_json_too(config: Path, tmp_path: Path) -> None:
+    run(tenants, config, "create", "a")
+    with EmbeddedValkey(tmp_path / "data", holder="reader") as server, redis.Redis.from_url(server.url) as client:
+        client.lset(AUDIT_KEY, 0, client.lindex(AUDIT_KEY, 0).replace(b'"a"', b'"b"'))
+    result = CliRunner().invoke(audit, ["verify", "--json", "--config", str(config)])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert (told["whole"], told["n_entries"]) == (False, 1)
+    assert "entry 1 was changed" in told["problem"]

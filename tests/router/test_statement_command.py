@@ -192,7 +192,7 @@ def test_without_a_configuration_the_log_is_read_where_it_lies(spent: EmbeddedVa
     [
         (["--by", "week"], "expected one of organisation, tenant, key"),
         (["--by", "tag:"], "tag:NAME"),
-        (["--window", "day"], "needs --config"),
+        (["--window", "day", "--since", "1h"], "goes with neither --since nor"),
         (["--since", "soon"], "expected 90s"),
     ],
 )

@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import redis
-from rig import Got, Wire, config_of, tree
+from admin_api import ADMIN, ADMIN_KEY, CONFIG, SECRET, Api, asked, ended, placed
+from rig import Got, Wire
 from starlette.routing import BaseRoute, Mount, Route
 
 from router.admin.app import OPEN_PATHS, admin_api, create_admin_app
@@ -18,15 +19,7 @@ from router.http.boundary import ErrorBoundary
 from router.store.keys import AUDIT_KEY, DIRECTORY_KEY
 from router.tenants import Tenants, key_hmac
 
-SECRET = b"the tests' secret"
-ADMIN_KEY = "an-admin-key-of-the-tests"
-CONFIG = config_of(
-    tree(
-        tenants={"of-the-file": {"keys": ["key-of-the-file"], "budgets": [{"per": "day", "usd": 2}]}},
-        admin={"key": ADMIN_KEY},
-    )
-)
-ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
+FILED_KEY_ID = key_hmac(SECRET, "key-of-the-file")[:8]
 
 
 @pytest.fixture
@@ -35,35 +28,9 @@ def client(valkey_url: str) -> Iterator["redis.Redis"]:
         yield client
 
 
-class Api:
-    """The application over a store, asked one request at a time."""
-
-    def __init__(self, client: "redis.Redis") -> None:
-        self.client = client
-        self.app = create_admin_app(CONFIG, client=client, secret=SECRET, version="1")
-
-    def ask(self, method: str, path: str, sent: Any = None, headers: Mapping[str, str] = ADMIN) -> Got:
-        return asyncio.run(asked(self.app, method, path, sent, headers))
-
-
-async def asked(app: Any, method: str, path: str, sent: Any, headers: Mapping[str, str]) -> Got:
-    wire = Wire(b"" if sent is None else orjson.dumps(sent))
-    path, _, query = path.partition("?")
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path,
-        "raw_path": path.encode(), "query_string": query.encode(), "scheme": "http", "server": ("127.0.0.1", 4001),
-        "client": ("10.1.2.3", 5), "root_path": "",
-        "headers": [
-            (name.encode(), value.encode()) for name, value in {"content-type": "application/json", **headers}.items()
-        ],
-    }  # fmt: skip
-    await asyncio.wait_for(app(scope, wire.receive, wire.send), 20)
-    return wire.got
-
-
 @pytest.fixture
-def api(client: "redis.Redis") -> Api:
-    return Api(client)
+def api(client: "redis.Redis", valkey_url: str, tmp_path: Path) -> Api:
+    return Api(client, placed(valkey_url, tmp_path))
 
 
 def every_route() -> list[tuple[str, str]]:
@@ -96,8 +63,11 @@ def test_each_route_with_no_key_a_tenants_key_and_the_admin_key(api: Api, method
     if method != "HEAD":
         assert {got.error["code"] for got in refused} == {"invalid_api_key"}
     assert made.read() == before
-    assert api.ask(method, filled, {}, ADMIN).status != 401
-    assert api.ask(method, filled, {}, {"x-api-key": ADMIN_KEY}).status != 401
+    got = api.ask(method, filled, {}, ADMIN)
+    assert got.status != 401
+    if got.status == 202:
+        ended(api, got)
+    assert api.ask("GET", "/admin/v1/keys", {}, {"x-api-key": ADMIN_KEY}).status == 200
 
 
 @pytest.mark.parametrize(
@@ -190,6 +160,8 @@ def test_from_a_tenant_to_a_revoked_key_and_its_log(api: Api, client: "redis.Red
         ("PATCH", "/admin/v1/tenants/nobody", {"settings": {}}, 404, "unknown_tenant"),
         ("DELETE", "/admin/v1/keys/00000000", None, 404, "unknown_key"),
         ("POST", "/admin/v1/keys/00000000/rotate", {}, 404, "unknown_key"),
+        ("DELETE", f"/admin/v1/keys/{FILED_KEY_ID}", None, 409, "read_only"),
+        ("POST", f"/admin/v1/keys/{FILED_KEY_ID}/rotate", {}, 409, "read_only"),
         ("POST", "/admin/v1/tenants", {"name": "a b"}, 400, "invalid_request"),
         ("POST", "/admin/v1/tenants", {"name": "b", "settings": {"exlpore": 1}}, 400, "invalid_request"),
         ("POST", "/admin/v1/tenants", {"name": "b", "settings": {"keys": ["k"]}}, 400, "invalid_request"),
@@ -223,7 +195,8 @@ def test_a_body_that_is_no_json_is_refused(api: Api) -> None:
         return wire.got
 
     got = asyncio.run(send_garbage())
-    assert (got.status, got.error["code"]) == (400, "invalid_request")
+    assert (got.status, got.error["code"], got.error["param"]) == (400, "invalid_request", "body")
+    assert got.error["message"].startswith("the body is no JSON (at character 1)")
 
 
 def test_a_store_that_is_away_or_unreadable_is_503(client: "redis.Redis") -> None:
@@ -239,5 +212,10 @@ def test_the_description_names_every_route_and_no_secret(api: Api) -> None:
     got = api.ask("GET", "/openapi.json", headers={})
     described = {(method.upper(), path) for path, item in got.json["paths"].items() for method in item}
     assert described == {(m, p) for m, p in every_route() if p != "/openapi.json"}
+    for path, item in got.json["paths"].items():
+        for told in item.values():
+            assert ("security" in told) == (path not in OPEN_PATHS)  # so that generated clients send the key
+            assert {"4XX", "5XX"} < set(told["responses"])
+            assert "422" not in told["responses"]
     assert b"key-of-the-file" not in got.raw
     assert ADMIN_KEY.encode() not in got.raw
