@@ -22,6 +22,7 @@ class Commands:
     def __init__(self, functions: Functions) -> None:
         self._begin, self._settle, self._withdraw = (functions.name(name) for name in ("begin", "settle", "withdraw"))
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
+        self._draw, self._forfeit = functions.name("draw"), functions.name("forfeit")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
 
     def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: float | None = None) -> bytes:
@@ -33,12 +34,24 @@ class Commands:
             start.stub + claimed(start.claim, at=at), start.row, start.embedding, *reserved,
         )  # fmt: skip
 
+    def draw(self, start: Start, *, owner: str, lease_s: int, slice_id: str, held: Sequence[str]) -> bytes:
+        """`held`: of what it takes, as `router.store.ledger.held` has it."""
+        scope = scope_of(start.organisation)
+        return pack(
+            "FCALL", self._draw, 1, scope.log, start.request_id, scope.scope, owner, lease_s, 0, start.stub, start.row,
+            start.embedding, *held, slice_id,
+        )  # fmt: skip
+
     def settle(self, end: End) -> bytes:
         return self._ended(self._settle, end)
 
     def withdraw(self, end: End) -> bytes:
         """`end` closes the request if its begin was carried out, and keeps it from being so later if it was not."""
         return self._ended(self._withdraw, end)
+
+    def forfeit(self, end: End) -> bytes:
+        """`end` charges a slice all that it held when `stale` found it."""
+        return self._ended(self._forfeit, end)
 
     def _ended(self, function: str, end: End) -> bytes:
         scope = scope_of(end.organisation)

@@ -1,7 +1,8 @@
 #!lua name=@LIBRARY@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
--- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded, and so is `limits.lua`.
+-- where a test gives another. `ledger.lua`, the money, is put before this text when it is loaded, and so is `limits.lua`;
+-- `slices.lua` comes behind it.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 2
@@ -32,14 +33,27 @@ end
 -- A lease: owner tag, second at which it ends, scope, stub, and what it reserved where it did, a line each.
 local LEASE = '^([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?(.*)$'
 
--- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
+-- Whether the request is open, or was.
+local function is_known(keys, scope, id)
+  return redis.call('HEXISTS', base(keys) .. 'open', id) == 1
+    or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1
+end
+
+-- Of the arguments of `begin`. money: what was reserved, '' for nothing.
+local function keep_lease(open, args, now, money)
+  local expires = string.format('%d', now + tonumber(args[4]))
+  local lease = args[3] .. '\n' .. expires .. '\n' .. args[2] .. '\n' .. args[6]
+  redis.call('HSET', open, args[1], money == '' and lease or lease .. '\n' .. money)
+end
+
+-- begin: request id, scope, owner tag, lease seconds, high water, stub, row ('': a slice, which is no request), embedding
 -- -> 1 opened, 0 known already, -1 full.
 -- With a budget also: bound in nano-USD, time ('': the server's), and accounts with limits as `asked` reads them
 -- -> {-2, 3 × account's index + per's, left, seconds to its end, …} of each window that lacks room.
 -- With limits, behind a tab after the stub, what `admit` takes -> {1, allowance…}, or its refusal.
 local function begin(keys, args)
-  local id, scope, open = args[1], args[2], base(keys) .. 'open'
-  if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
+  local scope = args[2]
+  if is_known(keys, scope, args[1]) then
     return 0
   end
   if full(keys[1], args[5]) then
@@ -56,16 +70,18 @@ local function begin(keys, args)
     if #refusals > 0 then
       return { -2, unpack(refusals) }
     end
-    money = '\n' .. reserve(base(keys), scope, found, args[9])
+    money = reserve(base(keys), scope, found, args[9])
   end
-  local expires = string.format('%d', now + tonumber(args[4]))
-  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. money)
-  append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
+  keep_lease(base(keys) .. 'open', args, now, money)
+  if args[7] ~= '' then
+    append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
+  end
   return enter(base(keys), admitted)
 end
 
 -- settle: request id, scope, row, decision id, tenant, session, session value, cost, tool call ids…, tokens for `leave`
--- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown. What was charged is in the log beside the row.
+-- The cost is '-' where nothing was reserved, else nano-USD or '' for unknown. What was charged is in the log beside the row;
+-- a slice that is returned has an empty row, and is not in the log.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
@@ -81,7 +97,9 @@ local function settle(keys, args)
     entry = money ~= '' and charge(base(keys), scope, money, args[8])
   end
   local leased = redis.call('HDEL', open, id)
-  append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
+  if args[3] ~= '' then
+    append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
+  end
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end

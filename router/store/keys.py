@@ -106,7 +106,9 @@ def load_functions() -> Functions:
     """The library as shipped. Its name ends in a hash of its text, so gateways of two versions never share one."""
     folder = resources.files("router.store")
     first, rest = folder.joinpath("functions.lua").read_text(encoding="utf-8").split("\n", 1)
-    parts = [folder.joinpath(name).read_text(encoding="utf-8") for name in ("ledger.lua", "limits.lua")]
-    text = "\n".join((first, *parts, rest))
+    ledger, limits, slices = (
+        folder.joinpath(name).read_text(encoding="utf-8") for name in ("ledger.lua", "limits.lua", "slices.lua")
+    )
+    text = "\n".join((first, ledger, limits, rest, slices))
     library = f"gearshift_{SCHEMA}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return Functions(library=library, text=text.replace("@LIBRARY@", library))
