@@ -18,6 +18,7 @@ from router.store.base import StoreUnavailable
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import tenant_account
 from router.store.limits import HASHES, key_account, without_claim
+from router.store.recovery import SLICE
 
 if TYPE_CHECKING:
     import redis
@@ -75,14 +76,17 @@ def erase_tenant(
         # First of all: the rows that are about to go tell which keys were the tenant's.
         n_counts = _erase_counts(client, organisation, tenant, archived_key_ids(directory, organisation, tenant))
         step("limits")
-        script = resources.files("router.store").joinpath("erase.lua").read_text(encoding="utf-8")
-        found: Any = client.eval(script, 1, scope_of(organisation).log, organisation, tenant)
+        found: Any = client.eval(_script("erase.lua"), 1, scope_of(organisation).log, organisation, tenant)
         step("log")
         n_rows = int(found) + erase_archive(directory, organisation, tenant, step=step)
     n_keys = n_counts + _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
     is_compact = compact(client)
     step("compacted")
     return Erased(n_rows, n_keys, _count_open(client, organisation, tenant), is_compact)
+
+
+def _script(name: str) -> str:
+    return resources.files("router.store").joinpath(name).read_text(encoding="utf-8")
 
 
 def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids: Iterable[str]) -> int:
@@ -111,8 +115,8 @@ def _erase_keys(
         n_keys += _delete(client, keys)
     if budgets:
         account = tenant_account(tenant)
-        packed: Any = client.hdel(scope.now, account)
-        n_keys += int(packed) + _delete(client, [scope.account(account).encode()])
+        gone: Any = client.eval(_script("erase_sums.lua"), 2, scope.now, scope.account(account), account)
+        n_keys += int(gone)
         for keys in _scan(client, f"{scope.base}win:{scope.scope}{account}:"):
             n_keys += _delete(client, keys)
     step("sessions")
@@ -141,9 +145,11 @@ def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
 
 
 def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
+    """Requests; a slice is money alone, and leaves no row but where it is lost."""
     scope = scope_of(organisation)
-    leases: Any = client.hvals(f"{scope.base}open")
-    stubs = [(of, without_claim(stub)) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in leases)]
+    leases: Any = client.hgetall(f"{scope.base}open")
+    requests = [lease for name, lease in leases.items() if not name.startswith(SLICE.encode())]
+    stubs = [(of, without_claim(stub)) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in requests)]
     return sum(
         of == scope.scope.encode() and bool(stub) and orjson.loads(stub).get("tenant") == tenant for of, stub in stubs
     )
