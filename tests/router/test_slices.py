@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from crashing import kill
 from lossy import Lossy
 
 from policies.archive_schema import read_log
@@ -63,15 +64,6 @@ async def opened(
         yield store
     finally:
         await store.aclose()
-
-
-async def killed(store: ValkeyStore) -> None:
-    """As kill -9 leaves it: nothing is sent, nothing returned, the spool's lock is gone with the process."""
-    for task in store._tasks:
-        task.cancel()
-    await asyncio.gather(*store._tasks, return_exceptions=True)
-    store._backlog.close()
-    await store._link.aclose()
 
 
 def start(request: str, bound: int, *, tenant: str = "a", windows: tuple[Window, ...] = WINDOWS) -> Start:
@@ -392,7 +384,7 @@ async def test_a_return_whose_reply_was_lost_is_made_once(server: EmbeddedValkey
 async def test_a_dead_owners_slice_is_charged_whole_and_once(server: EmbeddedValkey) -> None:
     dead = await made(server.directory, server.url, "dead", {A: Hold(400, WINDOWS)}, owner_ttl_s=0)
     await dead.begin(start("r1", 100))
-    await killed(dead)
+    await kill(dead)
     async with opened(server, "heir", wanted={}) as heir, opened(server, "other", wanted={}) as other:
         assert [await heir.recover(), await other.recover()] == [0, 0]
         assert (sums(server), sums(server, OURS), agree(server)) == ((500, 0), (500, 0), True)
@@ -411,7 +403,7 @@ async def test_what_a_dead_owner_spooled_is_taken_from_its_slice_before_the_rest
     await asyncio.to_thread(server.stop)
     await answered(dead, "r1", 100, 30)
     await dead.begin(start("r2", 100))
-    await killed(dead)
+    await kill(dead)
     await asyncio.to_thread(server.start)
     async with opened(server, "heir", wanted={}):
         assert (sums(server), agree(server)) == ((330, 0), True), "30, all of r2's bound, and what was left"
