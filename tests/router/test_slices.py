@@ -248,9 +248,11 @@ async def test_out_of_memory_the_answered_are_written_all_the_same(server: Embed
 
 async def test_a_settle_never_overtakes_a_draw_that_the_store_refused(server: EmbeddedValkey) -> None:
     async with opened(server) as store:
+        store._tasks.pop().cancel()  # nothing is replayed but here
         await asyncio.to_thread(server.stop)
         await answered(store, "r1", 300, 100)
         await asyncio.to_thread(server.start)
+        await reached(store)
         records = store._backlog._own.records()  # type: ignore[union-attr]
         refused: list[bytes] = []
 
@@ -262,8 +264,8 @@ async def test_a_settle_never_overtakes_a_draw_that_the_store_refused(server: Em
 
         with pytest.raises(StoreUnavailable):
             await store._backlog._send(records, call)
-        async with asyncio.timeout(10):
-            await store.wait_replayed()
+        await store.replay()
+        assert (sums(server), sums(server, OURS)) == ((100, 100), (100, 100))
         await store._upkeep()
         assert (sums(server), agree(server)) == ((100, 400), True)
 
@@ -370,8 +372,11 @@ async def test_a_return_whose_reply_was_lost_is_made_once(server: EmbeddedValkey
         store = await made(server.directory, way.url, "w", wanted)
         mine = store._slices._mine[A]
         setattr(way, lost, False)
-        await store._slices._return(mine)
-        assert (store.outage_left, store.waiting_rows) == ({}, 1)
+        returning = asyncio.create_task(store._slices._return(mine))
+        await asyncio.sleep(0)
+        assert store.outage_left == {}, "from now on nothing is taken from it"
+        await returning
+        assert store.waiting_rows == 1
         setattr(way, lost, True)
         async with asyncio.timeout(10):
             await store.wait_replayed()
