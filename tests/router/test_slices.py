@@ -23,6 +23,7 @@ from router.store.reconcile import reconcile
 from router.store.recovery import last_end
 from router.store.slices import Slice
 from router.store.valkey import StoreOptions, ValkeyStore
+from training.records.archive import read_archive
 
 pytestmark = pytest.mark.asyncio
 DAY = Window(tenant_account("a"), "day", 1_000, "a")
@@ -399,6 +400,7 @@ async def test_a_dead_owners_slice_is_charged_whole_and_once(server: EmbeddedVal
     assert (lost["tenant"], lost["arm"], lost["arms"], lost["outcome_served_arm"]) == ("a", "", [], "")
     assert (lost["outcome_status"], lost["outcome_nano_usd"]) == ("unknown_after_crash", 400)
     assert len(read) == 2
+    assert list(read_archive(server.directory)) == [], "nobody learns from either"
 
 
 async def test_what_a_dead_owner_spooled_is_taken_from_its_slice_before_the_rest_is_charged(
