@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ROWS: Mapping[str, type] = {"decisions": DecisionRow, "outcomes": OutcomeRow, "feedback": FeedbackRow}
 SHARED = ("request_id", "decision_id", "client_request_id", "organisation", "tenant")  # of decisions and outcomes
+LATE_S = 86_400  # so much later than its time a decision's row may come, after an outage of the store
 _PARTITION = re.compile(r"^(\d+)-(\d+)-(\d+)-(\d+)\.parquet$")  # milliseconds and sequence, twice
 
 
@@ -144,13 +145,13 @@ def read_partition(path: Path, kind: str, *, columns: Sequence[str] | None = Non
 def partitions(
     directory: Path, kind: str, *, since: float | None = None, until: float | None = None
 ) -> dict[int, list[Path]]:
-    """Shard -> its partitions, oldest first; those that ended before `since` or begin after `until` are left out."""
+    """Shard -> its partitions, oldest first; those that ended before `since` or begin well after `until` stay out."""
     found: dict[int, list[tuple[list[int], Path]]] = {}
     for path in directory.glob(f"archive/{kind}/shard=*/*.parquet"):
         named = _PARTITION.match(path.name)
         if named is None or (since is not None and int(named[3]) < int(since * 1000)):
             continue
-        if until is not None and int(named[1]) > until * 1000:
+        if until is not None and int(named[1]) > (until + LATE_S) * 1000:
             continue
         shard = int(path.parent.name.removeprefix("shard="))
         found.setdefault(shard, []).append(([int(part) for part in named.groups()], path))

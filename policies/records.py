@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 SCHEMA = 1
 
-# How an arm came to be chosen. Only "drawn" rounds with two or more arms take part in off-policy evaluation.
-KINDS = ("drawn", "forced", "sticky", "late", "single")
+# How an arm came to be chosen. Only "drawn" rounds with two or more arms take part in off-policy evaluation. A "slice"
+# is no request and has no arm: money set aside for an outage that was lost with its gateway, and is charged whole.
+KINDS = ("drawn", "forced", "sticky", "late", "single", "slice")
 
 # How a client request ended. Every one is terminal: a request has exactly one outcome row.
 STATUSES = ("ok", "error", "cancelled", "upstream_cut", "unknown_after_crash")
@@ -20,7 +21,7 @@ class DecisionRow:
     """One decision together with the request it was made (or kept, `kind="sticky"`) for.
 
     Attributes:
-        request_id: ``chatcmpl-<ulid>``, the response's id.
+        request_id: ``chatcmpl-<ulid>``, the response's id; ``slice-<ulid>`` of a slice.
         decision_id: ``dec-<ulid>``; several requests of one turn share it.
         arms / propensities / quality / quality_sd / usd / seconds: Aligned lists over the eligible arms.
         arm: Name of the drawn arm: the logged action.

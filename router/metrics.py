@@ -11,6 +11,8 @@ from policies.prices import NANO
 from router.baseline import baselines
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from router.embedding_call import EmbeddingCall
     from router.exchange import Exchange
     from router.store.balances import Balance
@@ -96,6 +98,11 @@ class Metrics:
         self.budget_reserved = window("reserved_usd", "USD reserved in it by requests under way")
         self.budget_limit = window("limit_usd", "USD that may be spent in it")
         self.budget_pace = window("pace", "Multiplier of λ at which a paced budget lasts its window, at least 1")
+        self.outage_left = Gauge(
+            "gearshift_outage_left_usd", "USD that may be spent while the store is down", ["tenant"],
+            registry=registry, multiprocess_mode="livesum",
+        )  # fmt: skip
+        self._set_aside: set[str] = set()
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
@@ -128,6 +135,13 @@ class Metrics:
     def paced(self, window: "Window", multiplier: float) -> None:
         """Show a budget's pace."""
         self.budget_pace.labels(window.owner, window.per).set(multiplier)
+
+    def set_aside(self, left: "Mapping[tuple[str, str], int]") -> None:
+        """Show what is left, in nano-USD by organisation and tenant, of what this worker reserved for an outage."""
+        by_tenant = {tenant: nano for (_, tenant), nano in left.items()}
+        self._set_aside |= by_tenant.keys()
+        for tenant in self._set_aside:
+            self.outage_left.labels(tenant).set(by_tenant.get(tenant, 0) / NANO)
 
     def ended(self, exchange: "Exchange", status: str) -> None:
         """Count how a request ended, with its tokens and money."""

@@ -13,7 +13,7 @@ from router.gateway import Gateway
 from router.limiting import open_within_limits
 from router.perceive import Sight
 from router.ruling import Ruling
-from router.store.base import StoreFull, StoreUnavailable
+from router.store.base import SliceSpent, StoreFull, StoreUnavailable
 
 _CLIENT_ID_CHARS = 128
 
@@ -70,6 +70,12 @@ def told_of_outages(*, budgeted: bool) -> Iterator[None]:
     except StoreFull as full:
         raise StoreDown(f"the log is full: {full}", code="log_full", retry_after_s=5) from full
     except StoreUnavailable as down:
+        if isinstance(down, SliceSpent):
+            raise LedgerDown(
+                "the store is down, and too little is left of what the tenant's budget set aside for that (outage_usd) "
+                "to pay for this request; ask for less (max_tokens), or try again",
+                retry_after_s=1,
+            ) from down
         if budgeted:
             raise LedgerDown(
                 "the store is down, so this request could not be paid from its tenant's budget; try again",

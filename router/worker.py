@@ -20,6 +20,7 @@ from router import budget_watch
 from router.alerts import Alerts
 from router.app import create_app
 from router.brief import Brief, read_local_news
+from router.config.budgets import outage_holds
 from router.directory.follower import DirectoryFollower
 from router.gateway import Gateway
 from router.http.boundary import log_place
@@ -90,6 +91,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
         directory = DirectoryFollower(store, secret=brief.secret)
         gateway.setup = directory.take(follower.take(gateway.setup))
         await asyncio.gather(follower.look(gateway), directory.look(gateway))
+        await store.keep_slices(lambda: outage_holds(gateway.setup.config))
         server = _server(gateway, brief)
 
         def reload(line: bytes) -> None:
@@ -196,6 +198,7 @@ async def _publish(gateway: Gateway, store: ValkeyStore, alerts: Alerts) -> None
         metrics.encoder_cache_misses.inc(encoder.misses - misses)
         hits, misses = encoder.hits, encoder.misses
         metrics.spool_rows.set(store.waiting_rows)
+        metrics.set_aside(store.outage_left)
         now = deployments.clock()
         for model in gateway.setup.standing_for:
             for endpoint in deployments.of(model):

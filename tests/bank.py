@@ -16,11 +16,13 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from router.store.accounts import accounts_of, place_of, read_sums
+from router.store.accounts import accounts_of, asked_of, place_of, read_sums
 from router.store.base import End, Start
 from router.store.commands import Commands, pack
 from router.store.keys import load_functions, scope_of, shard_of
 from router.store.ledger import KEPT_S, ORGANISATION_ACCOUNT, Hold, Per, Window, sums_of, tenant_account
+from router.store.slices import LEASE_S as SLICE_LEASE_S
+from router.store.slices import Slice
 
 BEGAN = int(datetime(2027, 1, 30, 22, 58, tzinfo=UTC).timestamp())  # the month's end is near; February is short
 LEASE_S = 600
@@ -66,6 +68,8 @@ class Model:
     reserved: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
     open: dict[str, Open] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)  # request -> tenant
+    slices: dict[str, Open] = field(default_factory=dict)  # `bound` is what is left of it
+    gone: dict[str, str] = field(default_factory=dict)  # slice -> tenant
 
     def lacking(self, keys: Sequence[Key], windows: Sequence[Window], bound: int) -> list[tuple[int, int]]:
         """(place, left) of each window without room."""
@@ -88,6 +92,24 @@ class Model:
             self.reserved[key] -= opened.bound
             self.spent[key] += opened.bound if cost is None else cost
         return True
+
+    def grant(self, name: str, granted: Open) -> None:
+        self.slices[name] = granted
+        for key in granted.keys:
+            self.reserved[key] += granted.bound
+
+    def draw(self, request: str, name: str, opened: Open) -> None:
+        """No sum changes: it was reserved with the slice."""
+        self.slices[name].bound -= opened.bound
+        self.open[request] = opened
+
+    def end_slice(self, name: str, *, charged: bool) -> None:
+        """It is returned, or charged whole."""
+        ended = self.slices.pop(name)
+        self.gone[name] = ended.tenant
+        for key in ended.keys:
+            self.reserved[key] -= ended.bound
+            self.spent[key] += ended.bound if charged else 0
 
 
 class Bank:
@@ -135,6 +157,28 @@ class Bank:
         self.calls += 1
         start = Start(request, TENANTS[tenant], stub=b"{}", row=b"{}", embedding=b"", hold=hold)
         return self.commands.begin(start, owner=owner, lease_s=LEASE_S, high_water=0, at=at)
+
+    def grant(self, name: str, tenant: str, owner: str, hold: Hold, at: int) -> bytes:
+        self.calls += 1
+        start = Start(name, TENANTS[tenant], stub=b"{}", row=b"", embedding=b"", hold=hold)
+        return self.commands.begin(start, owner=owner, lease_s=SLICE_LEASE_S, high_water=0, at=at)
+
+    def draw(self, request: str, name: str, tenant: str, owner: str, hold: Hold, at: int) -> bytes:
+        self.calls += 1
+        start = Start(request, TENANTS[tenant], stub=b"{}", row=b"{}", embedding=b"")
+        return self.commands.draw(
+            start, owner=owner, lease_s=LEASE_S, slice_id=name, accounts=asked_of(hold), bound=hold.bound, at=at
+        )
+
+    def end_slice(self, name: str, tenant: str) -> bytes:
+        self.calls += 1
+        return self.commands.settle(Slice(name, (TENANTS[tenant], tenant), Hold(0, ()), owner="", at=0.0).end())
+
+    def forfeit(self, name: str, organisation: str, bound: int) -> bytes:
+        self.calls += 1
+        return self.commands.forfeit(
+            End(name, organisation, row=b"{}", decision_id="d", tenant="t", reserved=True, nano_usd=bound)
+        )
 
     def settle(self, request: str, organisation: str, cost: int | None) -> bytes:
         self.calls += 1
@@ -220,8 +264,11 @@ class Ledgers(RuleBasedStateMachine):
     def requests(self, steps: bytes) -> None:
         """Three bytes a step: what, how much, which."""
         for what, amount, which in zip(*[iter(steps)] * 3, strict=False):
-            step = (self.reserve, self.reserve, self.settle, self.settle_again, self.begin_again)[what % 5]
-            step(what // 5, amount, which)
+            steps_there_are = (
+                self.reserve, self.reserve, self.settle, self.settle, self.settle_again, self.begin_again,
+                self.grant, self.draw, self.draw, self.give_back,
+            )  # fmt: skip
+            steps_there_are[what % 10](what // 10, amount, which)
         self.bank.compare()
         self.whole()
 
@@ -268,9 +315,59 @@ class Ledgers(RuleBasedStateMachine):
             hold = Hold(opened.bound, windows_of(opened.tenant))
             self.bank.foretell(self.bank.begin(request, opened.tenant, opened.owner, hold, self.now), is_reply(0))
 
+    def grant(self, who: int, amount: int, _: int) -> None:
+        """A gateway sets money aside for an outage."""
+        self.n += 1
+        tenant, owner = sorted(TENANTS)[who % 3], OWNERS[who // 3 % 2]
+        name, windows = f"slice-{self.n}", windows_of(tenant)
+        keys = [(TENANTS[tenant], each.account, each.per, label(each.per, self.now)) for each in windows]
+        lacking = self.model.lacking(keys, windows, amount)
+        grant = self.bank.grant(name, tenant, owner, Hold(amount, windows), self.now)
+        self.bank.foretell(grant, refuses(lacking) if lacking else is_reply(1))
+        if not lacking:
+            self.model.grant(name, Open(tenant, owner, amount, keys, self.now + SLICE_LEASE_S))
+            self.bank.foretell(grant, is_reply(0))
+        for key, window in zip(keys, windows, strict=True):
+            self.agree(key, at_most=window.limit if amount and not lacking else None)
+        self.agree_on_others(tenant)
+
+    def draw(self, who: int, share: int, which: int) -> None:
+        """The store is back, and hears of a request that was paid from a slice, which may be charged already."""
+        names = [*self.model.slices, *list(self.model.gone)[-2:]]
+        if not names:
+            return
+        self.n += 1
+        request, name = f"r{self.n}", names[which % len(names)]
+        mine = self.model.slices.get(name)
+        tenant = mine.tenant if mine is not None else self.model.gone[name]
+        windows, owner = windows_of(tenant), mine.owner if mine is not None else OWNERS[who % 2]
+        bound = share * mine.bound // 255 if mine is not None else share
+        draw = self.bank.draw(request, name, tenant, owner, Hold(bound, windows), self.now)
+        self.bank.foretell(draw, is_reply(1))
+        self.bank.foretell(draw, is_reply(0))
+        if mine is not None:
+            self.model.draw(request, name, Open(tenant, owner, bound, mine.keys, self.now + LEASE_S))
+        else:
+            keys = [(TENANTS[tenant], each.account, each.per, label(each.per, self.now)) for each in windows]
+            self.model.reserve(request, Open(tenant, owner, 0, keys, self.now + LEASE_S))
+        for key in self.model.open[request].keys:
+            self.agree(key)
+        self.agree_on_others(tenant)
+
+    def give_back(self, _: int, __: int, which: int) -> None:
+        """A gateway renews a slice, or ends."""
+        if self.model.slices:
+            name = list(self.model.slices)[which % len(self.model.slices)]
+            mine = self.model.slices[name]
+            self.bank.foretell(self.bank.end_slice(name, mine.tenant), is_reply(1))
+            self.bank.foretell(self.bank.end_slice(name, mine.tenant), is_reply(0))
+            self.model.end_slice(name, charged=False)
+            for key in mine.keys:
+                self.agree(key)
+
     @rule(dead=st.sampled_from([(), *((owner,) for owner in OWNERS), OWNERS]))
     def recover(self, dead: tuple[str, ...]) -> None:
-        """Owners crashed, or leases ran out: what nobody will close is charged at its bound."""
+        """Owners crashed, or leases ran out: what nobody will close is charged at its bound, a slice at what it has."""
         for organisation in OF_ORGANISATION:
             lost = {
                 name
@@ -278,7 +375,17 @@ class Ledgers(RuleBasedStateMachine):
                 if TENANTS[each.tenant] == organisation and (each.owner in dead or each.expires <= self.now)
             }
             bounds = {name: self.model.open[name].bound for name in lost}
-            self.bank.foretell(self.bank.stale(organisation, dead, self.now), are_lost(bounds))
+            orphaned = {
+                name: each.bound
+                for name, each in self.model.slices.items()
+                if TENANTS[each.tenant] == organisation and each.owner in dead
+            }
+            self.bank.foretell(self.bank.stale(organisation, dead, self.now), are_lost(bounds | orphaned))
+            for name, left in orphaned.items():
+                self.bank.foretell(self.bank.forfeit(name, organisation, left + 1), is_reply(-1))
+                self.bank.foretell(self.bank.forfeit(name, organisation, left), is_reply(1))
+                self.bank.foretell(self.bank.forfeit(name, organisation, left), is_reply(0))
+                self.model.end_slice(name, charged=True)
             for request in sorted(lost):
                 self.bank.foretell(self.bank.settle(request, organisation, None), is_reply(1))
                 self.model.settle(request, None)
@@ -321,7 +428,8 @@ class Ledgers(RuleBasedStateMachine):
         for key in list(self.model.spent | self.model.reserved):
             self.agree(key)
         for organisation in OF_ORGANISATION:
-            opened = {name for name, each in self.model.open.items() if TENANTS[each.tenant] == organisation}
+            everything = self.model.open | self.model.slices
+            opened = {name for name, each in everything.items() if TENANTS[each.tenant] == organisation}
             self.bank.foretell(pack("HKEYS", scope_of(organisation).base + "open"), names_in(opened))
         self.bank.compare()
 

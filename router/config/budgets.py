@@ -7,7 +7,7 @@ from policies.prices import NANO
 from router.config.arms import price_of
 from router.config.problems import Path, Problem, did_you_mean, listed
 from router.config.schema import Budget, Config, ModelConfig, Tenant
-from router.store.ledger import ORGANISATION_ACCOUNT, Window, tenant_account
+from router.store.ledger import ORGANISATION_ACCOUNT, Hold, Window, tenant_account
 
 
 def windows_of(config: Config, name: str, tenant: Tenant) -> tuple[Window, ...]:
@@ -28,6 +28,15 @@ def all_windows(config: Config) -> list[tuple[str, Window]]:
     """Every budget once, with the organisation among whose keys its windows are."""
     owned = [(each.organisation, w) for name, each in config.tenants.items() for w in windows_of(config, name, each)]
     return list(dict.fromkeys(owned))
+
+
+def outage_holds(config: Config) -> dict[tuple[str, str], Hold]:
+    """By organisation and tenant, what each worker keeps reserved to spend while the store is down."""
+    return {
+        (tenant.organisation, name): Hold(round(tenant.outage_usd * NANO), windows_of(config, name, tenant))
+        for name, tenant in config.tenants.items()
+        if tenant.outage_usd is not None
+    }
 
 
 def is_free(model: ModelConfig) -> bool:
@@ -62,8 +71,20 @@ def budget_problems(config: Config) -> Iterator[Problem]:
 def budgets_of(config: Config, name: str, tenant: Tenant) -> Iterator[Problem]:
     """One tenant's mistakes of this kind."""
     path: Path = ("tenants", name)
+    windows = windows_of(config, name, tenant)
     yield from _repeated((*path, "budgets"), tenant.budgets)
-    yield from _answerable(path, tenant, config=config, budgeted=bool(windows_of(config, name, tenant)))
+    yield from _answerable(path, tenant, config=config, budgeted=bool(windows))
+    if tenant.outage_usd is not None:
+        yield from _in_advance((*path, "outage_usd"), tenant.outage_usd, windows)
+
+
+def _in_advance(path: Path, usd: float, windows: tuple[Window, ...]) -> Iterator[Problem]:
+    if not windows:
+        yield Problem(path, "has no effect without a budget of the tenant or its organisation; add one or remove this")
+    for window in windows:
+        if usd * NANO > window.limit:
+            limit = f"the budget of {window.owner}, {window.limit / NANO:g} USD per {window.per}"
+            yield Problem(path, f"{usd:g} USD are more than {limit}, which every worker sets them aside from; lower it")
 
 
 def _names(config: Config) -> Iterator[tuple[Path, str]]:

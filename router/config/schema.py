@@ -238,6 +238,7 @@ class Tenant(Caps):
     reference: str | None = None  # arm that `quality_floor` is relative to; default: the one predicted best
     budgets: list[Budget] = []
     when_spent: Literal["reject", "cheapest", "local"] = "reject"
+    outage_usd: Annotated[float, Field(gt=0, le=MAX_USD)] | None = None  # by each worker, while the store is down
 
 
 class Config(Strict):

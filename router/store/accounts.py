@@ -62,6 +62,16 @@ class Asking:
         return known.text, bound, min(tokens, MOST_PER_MINUTE), mode, "" if at is None else round(at * 1000)
 
 
+def asked_of(hold: Hold) -> bytes:
+    """The text for the windows of a reservation without limits."""
+    return _text(hold.windows, (), soft=hold.soft)
+
+
+def unlimited(accounts: bytes, bound: int, *, at: float | None) -> tuple[bytes | str | int, ...]:
+    """The arguments of `begin` for `asked_of`."""
+    return accounts, min(bound, MAX_NANO_USD), 0, "", "" if at is None else round(at * 1000)
+
+
 def _text(windows: Sequence[Window], limits: Sequence[Limit], *, soft: bool) -> bytes:
     """A line for each account, as `asked` in `accounts.lua` reads it."""
     budgets = {(each.account, each.per): _most(each, soft=soft) for each in windows}

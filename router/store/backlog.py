@@ -1,4 +1,4 @@
-"""What could not reach the store, begins, settles and withdrawals: spooled, and replayed in order when it is back."""
+"""What could not reach the store, begins, draws, settles and withdrawals: spooled, and replayed when it is back."""
 
 import asyncio
 import contextlib
@@ -8,10 +8,12 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+from router.store.accounts import asked_of
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands
-from router.store.ledger import charged
+from router.store.ledger import Hold, charged
 from router.store.limits import given_back
+from router.store.link import Link
 from router.store.recovery import never_sent
 from router.store.spool import Spool, SpoolTaken, adopt
 
@@ -25,6 +27,10 @@ def _start_fields(start: Start, owner: str) -> list[bytes]:
     return [b"begin", *names, start.stub, start.row, start.embedding]
 
 
+def _draw_fields(start: Start, hold: Hold, owner: str, slice_id: str) -> list[bytes]:
+    return [b"draw", slice_id.encode(), b"%d" % hold.bound, asked_of(hold), *_start_fields(start, owner)]
+
+
 def _end_fields(end: End) -> list[bytes]:
     texts = (end.request_id, end.organisation, end.decision_id, end.tenant, end.session)
     tool_calls = [call_id.encode() for call_id in end.tool_calls]
@@ -34,7 +40,9 @@ def _end_fields(end: End) -> list[bytes]:
 
 
 def read_start(fields: Sequence[bytes]) -> tuple[Start, str]:
-    """The spooled begin and the tag of the owner that made it."""
+    """The spooled begin, behind its ``draw`` where a slice pays for it, and the tag of the owner that made it."""
+    if fields[0] == b"draw":
+        return read_start(fields[4:])
     request_id, organisation, owner = (field.decode() for field in fields[1:4])
     start = Start(request_id=request_id, organisation=organisation, stub=fields[4], row=fields[5], embedding=fields[6])
     return start, owner
@@ -84,6 +92,11 @@ class Backlog:
         self._append(_start_fields(start, owner))
         self._begun.add(start.request_id)
 
+    def draw(self, start: Start, hold: Hold, *, owner: str, slice_id: str) -> None:
+        """A begin that is paid from a slice. Raises StoreUnavailable when the spool cannot be written."""
+        self._append(_draw_fields(start, hold, owner, slice_id))
+        self._begun.add(start.request_id)
+
     def settle(self, end: End) -> None:
         """Raises StoreUnavailable when the spool cannot be written."""
         self._append(_end_fields(end))
@@ -122,11 +135,26 @@ class Backlog:
             return 0
         sent = 0
         while sent < self._own.waiting:  # rows may join while we send
-            sent += len(await self._send(self._own.records()[sent:], call))
+            sent += await self._send(self._own.records()[sent:], call)
         self._own.clear()
         self._begun.clear()
         self.empty.set()
         return sent
+
+    async def replay_forever(self, link: Link) -> None:
+        """Send what waits whenever the store can be reached."""
+        while True:
+            await self.added.wait()
+            self.added.clear()
+            while self.waiting:
+                try:
+                    await self.replay(link.call)
+                except (StoreUnavailable, OSError):
+                    link.returned.clear()
+                    if not link.is_up:
+                        await link.returned.wait()
+                    else:  # it answers but refuses, e.g. its disk is full
+                        await asyncio.sleep(1.0)
 
     async def replay_orphans(self, call: Callable[[bytes], Awaitable[object]]) -> set[str]:
         """Send what dead processes left. Returns the tags of their owners: leases of those are for recovery."""
@@ -135,18 +163,21 @@ class Backlog:
             try:
                 records = spool.records()
                 await self._send(records, call)
-                owners |= {read_start(fields)[1] for fields in records if fields[0] == b"begin"}
+                owners |= {read_start(fields)[1] for fields in records if fields[0] in (b"begin", b"draw")}
                 spool.clear()
             finally:
                 spool.close()
         return owners
 
-    async def _send(self, records: list[list[bytes]], call: Callable[[bytes], Awaitable[object]]) -> list[object]:
-        replies: list[object] = []
-        for at in range(0, len(records), BATCH):
-            # One connection keeps their order: a settle never overtakes its begin.
-            replies += await asyncio.gather(*(call(self._pack(fields)) for fields in records[at : at + BATCH]))
-        return replies
+    async def _send(self, records: list[list[bytes]], call: Callable[[bytes], Awaitable[object]]) -> int:
+        # Were a draw refused and the settle behind it taken, nothing would pay for the request: so the store has all
+        # draws before it gets the rest. In their place they come again, and change nothing then.
+        draws = [fields for fields in records if fields[0] == b"draw"]
+        for part in (draws, records):
+            for at in range(0, len(part), BATCH):
+                # One connection keeps their order: a settle never overtakes its begin.
+                await asyncio.gather(*(call(self._pack(fields)) for fields in part[at : at + BATCH]))
+        return len(records)
 
     def _pack(self, fields: Sequence[bytes]) -> bytes:
         if fields[0] in (b"settle", b"charge", b"limited"):
@@ -154,6 +185,15 @@ class Backlog:
         if fields[0] == b"withdraw":
             return self._commands.withdraw(read_end(fields[1:]))
         start, owner = read_start(fields)
+        if fields[0] == b"draw":
+            return self._commands.draw(
+                start,
+                owner=owner,
+                lease_s=self._lease_s,
+                slice_id=fields[1].decode(),
+                accounts=fields[3],
+                bound=int(fields[2]),
+            )
         # No high water: the request was answered, its row must go in.
         return self._commands.begin(start, owner=owner, lease_s=self._lease_s, high_water=0)
 

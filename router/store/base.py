@@ -16,6 +16,10 @@ class Unanswered(StoreUnavailable):
     """The call was sent, and nobody knows whether it was carried out: its reply was lost."""
 
 
+class SliceSpent(StoreUnavailable):
+    """Likewise, and too little is left of what was reserved for such a time."""
+
+
 class StoreFull(StoreUnavailable):
     """The log stands above its high-water mark: archive it or raise ``store.high_water_rows``."""
 
@@ -26,7 +30,7 @@ class Start:
 
     Attributes:
         stub: JSON with what the terminal row needs if this process dies (ids, tenant, arm).
-        row: JSON of a ``policies.records.DecisionRow``.
+        row: JSON of a ``policies.records.DecisionRow``; empty for a slice, which is no request.
         embedding: Raw float16 bytes, empty for none.
         hold: What the request reserves of its tenant's budgets; None for a tenant without.
         claim: What it takes of its limits; None without any.
@@ -46,7 +50,7 @@ class End:
     """Closes a request: outcome row, session state and tool-call owners in one step. Idempotent by ``request_id``.
 
     Attributes:
-        row: JSON of a ``policies.records.OutcomeRow``.
+        row: JSON of a ``policies.records.OutcomeRow``; empty for a slice that is returned.
         session: Session key (empty: none), with ``session_value`` kept for a day of idleness.
         tool_calls: Ids of the tool calls in the answer; each finds ``session_value`` again.
         reserved: The request may hold a reservation, which ends here.

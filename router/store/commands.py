@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import hiredis
 
-from router.store.accounts import Asking
+from router.store.accounts import Asking, unlimited
 from router.store.base import End, Start
 from router.store.keys import EPOCH_KEY, OWNERS_KEY, Functions, log_key, scope_of
 from router.store.ledger import charged
@@ -23,6 +23,7 @@ class Commands:
     def __init__(self, functions: Functions) -> None:
         self._begin, self._settle, self._withdraw = (functions.name(name) for name in ("begin", "settle", "withdraw"))
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
+        self._draw, self._forfeit = functions.name("draw"), functions.name("forfeit")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
         self._asking = Asking()
 
@@ -34,12 +35,34 @@ class Commands:
             start.stub, start.row, start.embedding, *self._asking.arguments(start.hold, start.claim, at=at),
         )  # fmt: skip
 
+    def draw(
+        self,
+        start: Start,
+        *,
+        owner: str,
+        lease_s: int,
+        slice_id: str,
+        accounts: bytes,
+        bound: int,
+        at: float | None = None,
+    ) -> bytes:
+        """`accounts`: of what it takes, as `router.store.accounts.asked_of` has them."""
+        scope = scope_of(start.organisation)
+        return pack(
+            "FCALL", self._draw, 1, scope.log, start.request_id, scope.scope, owner, lease_s, 0, start.stub, start.row,
+            start.embedding, *unlimited(accounts, bound, at=at), slice_id,
+        )  # fmt: skip
+
     def settle(self, end: End) -> bytes:
         return self._ended(self._settle, end)
 
     def withdraw(self, end: End) -> bytes:
         """`end` closes the request if its begin was carried out, and keeps it from being so later if it was not."""
         return self._ended(self._withdraw, end)
+
+    def forfeit(self, end: End) -> bytes:
+        """`end` charges a slice all that it held when `stale` found it."""
+        return self._ended(self._forfeit, end)
 
     def _ended(self, function: str, end: End) -> bytes:
         scope = scope_of(end.organisation)

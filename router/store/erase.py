@@ -18,6 +18,7 @@ from router.store.base import StoreUnavailable
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import tenant_account
 from router.store.limits import key_account
+from router.store.recovery import SLICE
 
 if TYPE_CHECKING:
     import redis
@@ -75,14 +76,17 @@ def erase_tenant(
         # First of all: the rows that are about to go tell which keys were the tenant's.
         n_counts = _erase_counts(client, organisation, tenant, archived_key_ids(directory, organisation, tenant))
         step("limits")
-        script = resources.files("router.store").joinpath("erase.lua").read_text(encoding="utf-8")
-        found: Any = client.eval(script, 1, scope_of(organisation).log, organisation, tenant)
+        found: Any = client.eval(_script("erase.lua"), 1, scope_of(organisation).log, organisation, tenant)
         step("log")
         n_rows = int(found) + erase_archive(directory, organisation, tenant, step=step)
     n_keys = n_counts + _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
     is_compact = compact(client)
     step("compacted")
     return Erased(n_rows, n_keys, _count_open(client, organisation, tenant), is_compact)
+
+
+def _script(name: str) -> str:
+    return resources.files("router.store").joinpath(name).read_text(encoding="utf-8")
 
 
 def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids: Iterable[str]) -> int:
@@ -93,9 +97,8 @@ def _erase_counts(client: "redis.Redis", organisation: str, tenant: str, key_ids
 
 def _erase_account(client: "redis.Redis", organisation: str, account: str, *, budgets: bool = False) -> int:
     scope = scope_of(organisation)
-    script = resources.files("router.store").joinpath("erase_account.lua").read_text(encoding="utf-8")
     keys = (scope.now, scope.shares, scope.account(account))
-    gone: Any = client.eval(script, 3, *keys, account, "budgets" if budgets else "")
+    gone: Any = client.eval(_script("erase_account.lua"), 3, *keys, account, "budgets" if budgets else "")
     return int(gone)
 
 
@@ -145,9 +148,11 @@ def _forget_waiting(client: "redis.Redis", decisions: set[str]) -> int:
 
 
 def _count_open(client: "redis.Redis", organisation: str, tenant: str) -> int:
+    """Requests; a slice is money alone, and leaves no row but where it is lost."""
     scope = scope_of(organisation)
-    leases: Any = client.hvals(f"{scope.base}open")
-    stubs = [(of, stub) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in leases)]
+    leases: Any = client.hgetall(f"{scope.base}open")
+    requests = [lease for name, lease in leases.items() if not name.startswith(SLICE.encode())]
+    stubs = [(of, stub) for _, _, of, stub in (lease.split(b"\n")[:4] for lease in requests)]
     return sum(
         of == scope.scope.encode() and bool(stub) and orjson.loads(stub).get("tenant") == tenant for of, stub in stubs
     )

@@ -2,7 +2,7 @@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
 -- where a test gives another. This is loaded behind `accounts.lua`, `ledger.lua`, `limits.lua` and `requests.lua`, and
--- before `learning.lua`, as one library.
+-- before `slices.lua` and `learning.lua`, as one library.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 2
@@ -30,14 +30,26 @@ local function full(stream, high_water)
   return limit > 0 and redis.call('XLEN', stream) >= limit
 end
 
--- begin: request id, scope, owner tag, lease seconds, high water, stub, row, embedding
+-- Whether the request is open, or was.
+local function is_known(keys, scope, id)
+  return redis.call('HEXISTS', base(keys) .. 'open', id) == 1
+    or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1
+end
+
+-- Of the arguments of `begin`. held: what `enlist` has for the lease.
+local function keep_lease(open, args, now, held)
+  local expires = string.format('%d', now + tonumber(args[4]))
+  redis.call('HSET', open, args[1], args[3] .. '\n' .. expires .. '\n' .. args[2] .. '\n' .. args[6] .. held)
+end
+
+-- begin: request id, scope, owner tag, lease seconds, high water, stub, row ('': a slice, which is no request), embedding
 -- -> 1 opened, 0 known already, -1 full.
 -- With budgets or limits also: accounts as `asked` reads them, bound in nano-USD ('': no budget), the most tokens it can
 -- use, mode ('': it counts in no share), and milliseconds ('': the server's)
 -- -> {1, …} with `allowances` where it is limited, or the refusal of `admit` or `room`.
 local function begin(keys, args)
-  local id, scope, open = args[1], args[2], base(keys) .. 'open'
-  if redis.call('HEXISTS', open, id) == 1 or redis.call('EXISTS', base(keys) .. 'req:' .. scope .. id) == 1 then
+  local scope = args[2]
+  if is_known(keys, scope, args[1]) then
     return 0
   end
   if full(keys[1], args[5]) then
@@ -52,15 +64,16 @@ local function begin(keys, args)
       return refused
     end
   end
-  local expires = string.format('%d', now + tonumber(args[4]))
-  redis.call('HSET', open, id, args[3] .. '\n' .. expires .. '\n' .. scope .. '\n' .. args[6] .. held)
-  append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
+  keep_lease(base(keys) .. 'open', args, now, held)
+  if args[7] ~= '' then
+    append(keys[1], time, 'd', args[7], args[8] ~= '' and 'e' or nil, args[8])
+  end
   return reply
 end
 
 -- settle: request id, scope, row, decision id, tenant, session, session value, cost, tokens, tool call ids…
 -- The cost is '-' where nothing was reserved, the tokens are where no limit counts the end; else what it came to, or ''
--- for unknown. What was charged is in the log beside the row.
+-- for unknown. What was charged is in the log beside the row; a slice that is returned has an empty row, and is not there.
 -- -> 1 closed, 2 closed although the store had lost its lease, 0 closed before (then nothing changes).
 local function settle(keys, args)
   local id, scope, open = args[1], args[2], base(keys) .. 'open'
@@ -73,7 +86,9 @@ local function settle(keys, args)
     entry = discharge(base(keys), scope, redis.call('HGET', open, id), args[8], args[9])
   end
   local leased = redis.call('HDEL', open, id)
-  append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
+  if args[3] ~= '' then
+    append(keys[1], redis.call('TIME'), 'o', args[3], entry and 'm', entry)
+  end
   if args[6] ~= '' then
     redis.call('SET', base(keys) .. 'ses:' .. scope .. args[6], args[7], 'EX', DAY_S)
   end

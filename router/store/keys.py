@@ -10,7 +10,15 @@ from importlib import resources
 
 SHARDS = 64
 SCHEMA = 2  # of the data in the store; functions.lua migrates what is older
-_PARTS = ("accounts", "ledger", "limits", "requests", "functions", "learning")  # of the library, in this order
+_PARTS = (
+    "accounts",
+    "ledger",
+    "limits",
+    "requests",
+    "functions",
+    "slices",
+    "learning",
+)  # of the library, in this order
 
 SCHEMA_KEY = b"gs:{gs}:schema"
 LIFTING_KEY = b"gs:{gs}:lifting"  # there while shards are to be lifted, with the schema they are of

@@ -1,14 +1,19 @@
 """What becomes of a request that its gateway did not end: exactly one terminal row, made of its lease's stub."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import orjson
 
 from policies.records import DecisionRow, OutcomeRow
 from router.store.base import End, Start
-from router.store.keys import organisation_in
+from router.store.commands import Commands, pack
+from router.store.keys import OWNERS_KEY, SHARDS, organisation_in
+from router.store.link import Link
 
 REASON = "the gateway stopped before the request ended"
+SLICE = "slice-"  # the id of what is no request, but money reserved in advance: `router.store.slices`
 
 
 def make_stub(row: DecisionRow) -> bytes:
@@ -88,3 +93,31 @@ def never_sent(start: Start) -> End:
 def row_json(row: DecisionRow | OutcomeRow) -> bytes:
     """The JSON a log entry carries."""
     return orjson.dumps(asdict(row))
+
+
+async def dead_owners(link: Link, commands: Commands, *, fallen: Sequence[str]) -> set[str]:
+    """Tags of those that are overdue, and all that `fallen` may have signed with; epoch 0: before they registered."""
+    found: Any = await link.call(commands.dead())
+    dead = {tag.decode() for tag in found}
+    if fallen:
+        owners: Any = await link.call(pack("HKEYS", OWNERS_KEY))
+        tags = {tag.decode() for tag in owners} | {f"{name}:0" for name in fallen}
+        dead |= {tag for tag in tags if tag.rpartition(":")[0] in fallen}
+    return dead
+
+
+async def close_leases(link: Link, commands: Commands, *, dead: Sequence[str], before_epoch: int) -> int:
+    """Close what these owners left open, and then forget them; returns how many leases this call closed."""
+    closed, again = 0, True
+    while again:
+        stale = [commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
+        leases = [lease for shard in await link.call_many(stale) if isinstance(shard, list) for lease in shard]
+        ends = [last_end(*lease) for lease in leases]
+        replies: list[Any] = await link.call_many(
+            [commands.forfeit(end) if end.request_id.startswith(SLICE) else commands.settle(end) for end in ends]
+        )
+        closed += sum(reply > 0 for reply in replies)
+        again = any(reply < 0 for reply in replies)  # from a slice something was drawn since we looked
+    if dead:
+        await link.call(commands.forget(dead))
+    return closed

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,14 +14,15 @@ import orjson
 from router.store.accounts import read_refusals
 from router.store.address import parse_address
 from router.store.backlog import Backlog
-from router.store.base import End, Start, StoreFull, StoreUnavailable, Unanswered
+from router.store.base import End, SliceSpent, Start, StoreFull, StoreUnavailable, Unanswered
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
-from router.store.keys import OWNERS_KEY, SHARDS, load_functions, scope_of
-from router.store.ledger import BudgetRefused
+from router.store.keys import load_functions, scope_of
+from router.store.ledger import BudgetRefused, Hold
 from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
-from router.store.recovery import last_end
+from router.store.recovery import close_leases, dead_owners
+from router.store.slices import Payer, Slices
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class ValkeyStore:
         self._epoch = 0
         self._tag = f"{self._name}:0"
         self._backlog = Backlog(options.spool_dir, name=self._name, commands=self._commands, lease_s=options.lease_s)
+        self._slices = Slices(self._link, self._commands, self._backlog, settle=self.settle)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -82,6 +84,11 @@ class ValkeyStore:
     def owner(self) -> str:
         """The tag on this worker's leases: name and epoch."""
         return self._tag
+
+    @property
+    def outage_left(self) -> dict[Payer, int]:
+        """Nano-USD, by organisation and tenant, that may be spent while the store is down."""
+        return self._slices.left
 
     async def connect(self) -> None:
         """Connect and nothing more; a store that is down is waited for in the background.
@@ -102,29 +109,37 @@ class ValkeyStore:
             await self._upkeep()
         self._tasks = [
             asyncio.create_task(self._reap_forever(), name="store-upkeep"),
-            asyncio.create_task(self._replay_forever(), name="store-replay"),
+            asyncio.create_task(self._backlog.replay_forever(self._link), name="store-replay"),
         ]
 
+    async def keep_slices(self, wanted: Callable[[], Mapping[Payer, Hold]]) -> None:
+        """Keep so much reserved in advance from now on; what is wanted is asked anew at each upkeep."""
+        self._slices.wanted = wanted
+        if self._link.is_up:
+            await self._upkeep()
+
     async def aclose(self) -> None:
-        """Send what is spooled if the store is there, sign off, disconnect."""
+        """Send what is spooled if the store is there, return what was reserved in advance, sign off, disconnect."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._link.is_up:
             try:
                 await self.replay()
-                await self._link.call(self._commands.beat(self._name, epoch=self._epoch, ttl_s=0))
             except StoreUnavailable as problem:
                 log.warning("%d rows stay in the spool: %s", self._backlog.waiting, problem)
+        await self._slices.return_all()
+        if self._link.is_up:
+            try:
+                await self._link.call(self._commands.beat(self._name, epoch=self._epoch, ttl_s=0))
+            except StoreUnavailable as problem:
+                log.warning("this gateway could not sign off from the store: %s", problem)
         self._backlog.close()
         await self._link.aclose()
 
     async def begin(self, start: Start) -> tuple[Allowance, ...]:
         options = self._options
-        # Money that nobody counts would be spent twice: without the store a budget allows nothing.
-        serve = options.when_down == "serve" and start.hold is None
-        if serve and not self._link.is_up:
-            self._backlog.begin(start, owner=self._tag)
+        if not self._link.is_up and self._begin_without(start):
             return ()
         command = self._commands.begin(
             start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
@@ -132,17 +147,29 @@ class ValkeyStore:
         try:
             reply = await self._link.call(command)
         except StoreUnavailable as problem:
-            if serve:
-                self._backlog.begin(start, owner=self._tag)
+            # It may have come through. Then its replay, which has the same id, changes nothing.
+            if self._begin_without(start):
                 return ()
             if isinstance(problem, Unanswered):
                 self._backlog.withdraw(start)
+            if start.hold is not None and self._slices.lacks(start, start.hold):
+                raise SliceSpent(str(problem)) from problem
             raise
         if reply == -1:
             raise StoreFull(_FULL.format(options.high_water_rows))
         if start.hold is not None and isinstance(reply, list) and reply[0] == -2:
             raise BudgetRefused(read_refusals(reply, start.hold, start.claim))
         return () if start.claim is None else read_allowances(reply, start.claim)
+
+    def _begin_without(self, start: Start) -> bool:
+        """Spool the begin if the request may be answered without the store. Raises StoreUnavailable: it cannot be."""
+        if start.hold is None:
+            if self._options.when_down == "reject":
+                return False
+            self._backlog.begin(start, owner=self._tag)
+            return True
+        # Money that nobody counts would be spent twice: a budget allows what was reserved before, and no more.
+        return self._slices.begin(start, start.hold, owner=self._tag)
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
@@ -245,25 +272,12 @@ class ValkeyStore:
             How many this call closed.
         """
         orphans = await self._backlog.replay_orphans(self._link.call)
-        found = await self._link.call(self._commands.dead())
-        assert isinstance(found, list)
-        dead = sorted(({tag.decode() for tag in found} | orphans | await self._tags_of_fallen()) - {self._tag})
-        stale = [self._commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
-        leases = [lease for shard in await self._link.call_many(stale) if isinstance(shard, list) for lease in shard]
-        closed = await self._link.call_many([self._commands.settle(last_end(*lease)) for lease in leases])
-        if dead:
-            await self._link.call(self._commands.forget(dead))
+        dead = orphans | await dead_owners(self._link, self._commands, fallen=self._fallen)
+        closed = await close_leases(
+            self._link, self._commands, dead=sorted(dead - {self._tag}), before_epoch=before_epoch
+        )
         self._fallen = ()
-        return sum(reply != 0 for reply in closed)
-
-    async def _tags_of_fallen(self) -> set[str]:
-        """What they may have signed their leases with; epoch 0 is that of a lease opened before they registered."""
-        if not self._fallen:
-            return set()
-        owners = await self._link.call(pack("HKEYS", OWNERS_KEY))
-        assert isinstance(owners, list)
-        tags = {tag.decode() for tag in owners} | {f"{name}:0" for name in self._fallen}
-        return {tag for tag in tags if tag.rpartition(":")[0] in self._fallen}
+        return closed
 
     async def _upkeep(self) -> None:
         try:
@@ -271,6 +285,7 @@ class ValkeyStore:
             await self.heartbeat()
             if closed := await self.recover():
                 log.warning("closed %d requests of gateways that are gone", closed)
+            await self._slices.renew(owner=self._tag, at=await self.now())
         except (StoreUnavailable, OSError) as problem:
             log.warning("store upkeep waits: %s", problem)
 
@@ -278,20 +293,6 @@ class ValkeyStore:
         while True:
             await asyncio.sleep(self._options.reap_s)
             await self._upkeep()
-
-    async def _replay_forever(self) -> None:
-        while True:
-            await self._backlog.added.wait()
-            self._backlog.added.clear()
-            while self._backlog.waiting:
-                try:
-                    await self.replay()
-                except (StoreUnavailable, OSError):
-                    self._link.returned.clear()
-                    if not self._link.is_up:
-                        await self._link.returned.wait()
-                    else:  # it answers but refuses, e.g. its disk is full
-                        await asyncio.sleep(1.0)
 
 
 def _value(reply: object) -> bytes | None:

@@ -131,8 +131,12 @@ async def test_sixty_four_clients_of_two_workers_stay_inside_a_budget_for_twelve
 class Fleet:
     gateways: list[RunningGateway]
     upstream: FakeServer
-    store_url: str
+    server: EmbeddedValkey
     folder: Path
+
+    @property
+    def store_url(self) -> str:
+        return self.server.url
 
     async def burst(self, rng: random.Random, *, first_s: float = 0.02, aborts: float = ABORTS) -> Counter[str]:
         urls = [gateway.url for gateway in self.gateways]
@@ -163,16 +167,21 @@ class Fleet:
 
 
 @asynccontextmanager
-async def fleet(folder: Path, nano_usd: int, *models: str) -> AsyncIterator[Fleet]:
-    """Three gateways of one store and one budget, and the upstream that all of them ask."""
+async def fleet(folder: Path, nano_usd: int, *models: str, outage: int | None = None) -> AsyncIterator[Fleet]:
+    """Three gateways of one store and one budget, and the upstream that all of them ask.
+
+    Args:
+        outage: Nano-USD that each sets aside for outages of the store.
+    """
     async with FakeServer() as upstream:
         with EmbeddedValkey(folder / "store") as server:
             # Nothing is archived meanwhile: the whole log is in the streams.
             config = {**budgeted(upstream.base_url, nano_usd, *models), "store": {"url": server.url, "archive_s": 3600}}
+            config["tenants"]["default"]["outage_usd"] = None if outage is None else outage / 1e9
             gateways = [RunningGateway(folder_of(folder, n), config) for n in range(GATEWAYS)]
             try:
                 await asyncio.gather(*(asyncio.to_thread(gateway.start, within_s=STARTED_S) for gateway in gateways))
-                yield Fleet(gateways, upstream, server.url, folder)
+                yield Fleet(gateways, upstream, server, folder)
             finally:
                 for gateway in gateways:
                     await asyncio.to_thread(gateway.stop)
@@ -240,3 +249,35 @@ async def test_twenty_kills_overspend_nothing_and_leave_nothing_reserved(tmp_pat
         assert bill(them.upstream.requests) <= window["spent_nano_usd"] <= limit
         assert limit - window["spent_nano_usd"] < 2 * bound(), "what is left is too little for two requests"
         assert await them.agrees()
+
+
+@pytest.mark.accept
+@pytest.mark.timeout(300)
+async def test_while_the_store_is_down_what_was_set_aside_is_spent_and_no_more(tmp_path: Path) -> None:
+    rng, limit, aside = random.Random(5), 200 * bound(), 12 * bound()
+    async with fleet(tmp_path, limit, "small", outage=aside) as them:
+
+        async def stands(reserved: int) -> bool:
+            return bool((await asyncio.to_thread(shown, them.gateways[0]))["reserved_nano_usd"] == reserved)
+
+        for kills in (False, True):
+            await eventually(lambda: stands(GATEWAYS * aside), within_s=60, what="every gateway has set its part aside")
+            before = bill(them.upstream.requests)
+            await asyncio.to_thread(them.server.stop)
+            ended = await them.burst(rng, first_s=0.5, aborts=0.0)
+            assert GATEWAYS * 12 <= ended["answered"] <= GATEWAYS * 16, "shorter requests take a little less"
+            assert ended["answered"] + ended["other"] == CLIENTS, "the others were told to come again"
+            assert bill(them.upstream.requests) - before <= GATEWAYS * aside
+            if kills:
+                await asyncio.to_thread(them.gateways[0].kill)
+            await asyncio.to_thread(them.server.start)
+            if kills:
+                await asyncio.to_thread(them.gateways[0].start, within_s=STARTED_S)
+        await eventually(lambda: stands(GATEWAYS * aside), within_s=60, what="it is set aside anew")
+        window, billed = await asyncio.to_thread(shown, them.gateways[0]), bill(them.upstream.requests)
+        assert await them.ended("unknown_after_crash") == 1, "what the killed one had left"
+        assert billed < window["spent_nano_usd"] <= billed + aside
+        assert await them.agrees()
+        for gateway in them.gateways:
+            await asyncio.to_thread(gateway.stop)
+        assert await stands(0)

@@ -1,6 +1,9 @@
-"""Stands for kill -9 in work that tells its steps."""
+"""Stands for kill -9, in work that tells its steps and of a worker's store."""
 
+import asyncio
 from collections.abc import Callable
+
+from router.store.valkey import ValkeyStore
 
 
 class Killed(Exception):
@@ -17,3 +20,12 @@ def killed_after(wanted: int) -> Callable[[str], None]:
             raise Killed(name)
 
     return step
+
+
+async def kill(store: ValkeyStore) -> None:
+    """Nothing is sent any more and nothing returned; the lock of the spool is gone with the process."""
+    for task in store._tasks:
+        task.cancel()
+    await asyncio.gather(*store._tasks, return_exceptions=True)
+    store._backlog.close()
+    await store._link.aclose()

@@ -19,6 +19,7 @@ from policies.predictions import Predictions
 from policies.tradeoff import TradeOff
 from router.app import create_app
 from router.client import Admission
+from router.config.budgets import outage_holds
 from router.config.load import build_config, config_hash
 from router.config.schema import Config
 from router.encoding import EmbeddingService
@@ -230,6 +231,7 @@ class World:
             rng=np.random.default_rng(7),
             secret=SECRET,
         )
+        await valkey.keep_slices(lambda: outage_holds(self.gateway.setup.config))
         self.app = create_app(self.gateway, metrics_dir=self._folder, version="0")
         return self
 

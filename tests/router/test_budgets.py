@@ -15,6 +15,7 @@ from router.reserving import exceeded
 from router.store.balances import balances, read_balances
 from router.store.embedded import EmbeddedValkey
 from router.store.ledger import BudgetRefused, Per, Refusal, Window, tenant_account
+from router.store.reconcile import reconcile
 
 pytestmark = pytest.mark.asyncio
 SMALL, LARGE = "small/instant", "large/instant"
@@ -179,6 +180,47 @@ async def test_without_a_store_a_budget_answers_nobody_and_others_are_served(tmp
             assert (await world.chat(ASKED)).status == 200
             server.start()
     assert (got.status, got.error["code"], got.headers["retry-after"]) == (503, "ledger_unavailable", "1")
+
+
+@pytest.mark.parametrize("when_down", ["reject", "serve"])
+async def test_without_a_store_what_was_set_aside_for_it_is_spent_and_no_more(tmp_path: Path, when_down: str) -> None:
+    set_aside = paid(20 * BOUND * USD, outage_usd=2.5 * BOUND * USD)
+    with EmbeddedValkey(tmp_path / "data") as server:
+        plain = tree(store={"when_down": when_down}, **set_aside)
+        async with World(server.url, tmp_path, plain, policy=FIRST) as world:
+            free = round(2.5 * BOUND)
+            assert balance(server.url) == (0, free), "from the start on"
+            server.stop()
+            answers = [await world.chat(ASKED) for _ in range(3)]
+            server.start()
+            await asyncio.wait_for(world.store.wait_replayed(), 10)
+            spent, reserved = balance(server.url)
+            outcomes = [row["nano_usd"] for row in world.rows(b"o")]
+            assert (spent, reserved) == (sum(outcomes), free - 2 * BOUND), "what is left of it, until it is renewed"
+        assert balance(server.url) == (spent, 0)
+        assert (await asyncio.to_thread(reconcile, server.url, tmp_path / "data")).agrees
+    assert [got.status for got in answers] == [200, 200, 503]
+    assert (answers[2].error["code"], "outage_usd" in answers[2].error["message"]) == ("ledger_unavailable", True)
+    assert all(outcomes)
+    assert len(outcomes) == 2
+
+
+async def test_a_reload_changes_what_is_set_aside(valkey_url: str, tmp_path: Path) -> None:
+    async with World(valkey_url, tmp_path, tree(**paid(1, outage_usd=0.25)), policy=FIRST) as world:
+        assert balance(valkey_url) == (0, 250_000_000)
+        without = world.config.tenants["t"].model_copy(update={"outage_usd": None})
+        world.gateway.setup = world.setup_of(world.config.model_copy(update={"tenants": {"t": without}}))
+        await world.store._upkeep()
+        assert balance(valkey_url) == (0, 0)
+
+
+async def test_the_series_show_what_is_set_aside(valkey_url: str, tmp_path: Path) -> None:
+    async with World(valkey_url, tmp_path, tree(**paid(1, outage_usd=0.25)), policy=FIRST) as world:
+        metrics = world.gateway.metrics
+        metrics.set_aside(world.store.outage_left)
+        assert metrics.outage_left.labels("t")._value.get() == 0.25
+        metrics.set_aside({})
+        assert metrics.outage_left.labels("t")._value.get() == 0.0
 
 
 async def test_an_unknown_price_is_not_paid_from_a_budget(valkey_url: str, tmp_path: Path) -> None:

@@ -171,6 +171,20 @@ async def test_without_a_store_it_is_answered_as_an_answer_would_be(
     assert (got.status, got.status == 200 or got.error["code"]) == ((503, code) if code else (200, True))
 
 
+@pytest.mark.asyncio
+async def test_without_a_store_it_is_paid_from_what_was_set_aside(tmp_path: Path) -> None:
+    tenant = {"budgets": [{"per": "day", "usd": 1}], "outage_usd": 1.5 * BOUND / 1e9}
+    with EmbeddedValkey(tmp_path / "valkey") as server:
+        async with World(server.url, tmp_path, tree(tenants={"t": tenant})) as world:
+            server.stop()
+            first, second = await embed(world), await embed(world)
+            server.start()
+            await asyncio.wait_for(world.store.wait_replayed(), 10)
+            (outcome,) = world.rows(b"o")
+        assert balance(server.url) == (outcome["nano_usd"], 0)
+    assert (first.status, second.status, second.error["code"]) == (200, 503, "ledger_unavailable")
+
+
 @pytest.mark.parametrize(("raw", "expected"), [
     ({"prompt_tokens": 7, "total_tokens": 7}, (7, "upstream", ())),
     ({"total_tokens": 7}, (7, "upstream", ())),

@@ -23,6 +23,7 @@ from router.config.load import load_config
 from router.sessions import Standing
 from router.store.accounts import sums_in
 from router.store.archive import archive_once
+from router.store.balances import read_balances
 from router.store.base import End, Start, StoreUnavailable
 from router.store.embedded import EmbeddedValkey
 from router.store.erase import erase_tenant
@@ -305,6 +306,37 @@ def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path])
         erase_tenant(client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=False)
         packed = client.hget(scope_of(ORGANISATION).now, tenant_account("gone"))
         assert [spent for spent, _ in sums_in(packed).values()] == [4000]
+
+
+@pytest.mark.parametrize("budgets", [False, True], ids=["budgets stay", "budgets too"])
+def test_what_is_reserved_stays_so_until_it_is_given_back(served: tuple[EmbeddedValkey, Path], budgets: bool) -> None:
+    server, directory = served
+    day, hour = (Window(tenant_account("gone"), per, 10**9, "gone") for per in ("day", "hour"))
+    ours = Window("o", "day", 10**9, "ours")
+    spent = 0 if budgets else 4000
+
+    def sums() -> list[tuple[int, int]]:
+        with redis.Redis.from_url(server.url) as client:
+            found = read_balances(client, [(ORGANISATION, each) for each in (day, hour, ours)])
+        return [(each.spent, each.reserved) for each in found]
+
+    async def with_a_slice_and_a_request() -> None:
+        store = ValkeyStore(server.url, StoreOptions(spool_dir=directory / "spool"))
+        await store.start()
+        await store.keep_slices(lambda: {(ORGANISATION, "gone"): Hold(700, (day, hour, ours))})
+        stub = orjson.dumps({"tenant": "gone"})
+        await store.begin(Start("open-1", ORGANISATION, stub, b"{}", b"", hold=Hold(50, (day, hour, ours))))
+        with redis.Redis.from_url(server.url) as client:
+            erased = await asyncio.to_thread(
+                erase_tenant, client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=budgets
+            )
+        assert (erased.n_open, sums()) == (1, [(spent, 750), (0, 750), (0, 750)])
+        await store.settle(End("open-1", ORGANISATION, b"{}", "d", "gone", reserved=True, nano_usd=20))
+        assert sums() == [(spent + 20, 700), (20, 700), (20, 700)]
+        await store.aclose()
+
+    asyncio.run(with_a_slice_and_a_request())
+    assert sums() == [(spent + 20, 0), (20, 0), (20, 0)], "never below nothing, which would be room"
 
 
 def test_another_organisations_tenant_of_the_same_name_is_another(served: tuple[EmbeddedValkey, Path]) -> None:

@@ -14,6 +14,7 @@ import pytest
 import redis
 from click.testing import Result
 from counters import with_spent
+from crashing import kill
 from rig import tree
 from test_log_command import DECISION, OUTCOME
 from typer.testing import CliRunner
@@ -119,6 +120,27 @@ def test_entries_are_divided_as_asked(
     found = plain(config, *(part for each in by for part in ("--by", each)))
     assert {tuple(each[name] for name in by): each["nano_usd"] for each in found["groups"]} == groups
     assert found["total"]["nano_usd"] == sum(groups.values())
+
+
+def test_what_was_set_aside_and_lost_is_an_entry_of_its_tenant(config: Path, spent: EmbeddedValkey) -> None:
+    told = load_config(config)
+    windows = windows_of(told, "u", told.tenants["u"])
+
+    async def lose() -> None:
+        options = StoreOptions(spool_dir=spent.directory / "spool", owner_ttl_s=0)
+        lost, heir = ValkeyStore(spent.url, options, name="lost"), ValkeyStore(spent.url, options, name="heir")
+        await lost.start()
+        await lost.keep_slices(lambda: {("acme", "u"): Hold(5_000, windows)})
+        await kill(lost)
+        await heir.start()
+        await heir.aclose()
+
+    asyncio.run(lose())
+    found = plain(config, "--by", "tenant", "--by", "arm", "--window", "day")
+    groups = {(each["tenant"], each["arm"]): each["nano_usd"] for each in found["groups"]}
+    assert groups["u", ""] == 5_000
+    assert found["total"]["failed_nano_usd"] == 9_000 + BOUND, "with the open request, whose owner is dead too"
+    assert [each["difference_nano_usd"] for each in found["windows"]] == [0, 0]
 
 
 def test_a_window_agrees_with_the_counters_up_and_down_and_after_a_crash(config: Path, spent: EmbeddedValkey) -> None:
