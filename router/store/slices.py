@@ -18,7 +18,7 @@ from policies.records import DecisionRow
 from router.store.backlog import Backlog
 from router.store.base import End, Start, StoreUnavailable
 from router.store.commands import Commands, pack
-from router.store.keys import scope_of
+from router.store.keys import PROBE_KEY, scope_of
 from router.store.ledger import Hold, label_of
 from router.store.link import Link
 from router.store.recovery import SLICE, row_json
@@ -135,6 +135,8 @@ class Slices:
             # What waits may have been taken from a slice, whose lease does not know it yet.
             if self._backlog.waiting or not (wanted or self._mine):
                 return
+            # Out of memory the store takes returns and no grants: then the slices there are had better stay.
+            await self._link.call(pack("SET", PROBE_KEY, "", "PX", 1))
             there = await self._leases()
             payers = {**self._mine, **wanted}
             steps = (self._renew(each, wanted.get(each), is_there=each in there, owner=owner, at=at) for each in payers)
@@ -163,7 +165,7 @@ class Slices:
         # It stands there before it is asked for: if its reply is lost, the next renewal returns it.
         self._mine[new.payer] = new
         command = self._commands.begin(new.start(), owner=new.owner, lease_s=LEASE_S, high_water=0)
-        if await self._link.call(command) == 1:
+        if await self._link.call(command) in (1, 0):  # 0: the first of two attempts had come through
             new.left = new.hold.bound
             self._refused.discard(new.payer)
             return

@@ -243,6 +243,11 @@ async def test_out_of_memory_the_answered_are_written_all_the_same(server: Embed
             async with asyncio.timeout(10):
                 await store.wait_replayed()
             assert sums(server) == (100, 100)
+            await store._upkeep()
+            assert (sums(server), store.outage_left) == ((100, 100), {A: 100}), "it would get no other for it"
+            await answered(store, "r2", 100, 0)
+            async with asyncio.timeout(10):
+                await store.wait_replayed()
             client.config_set("maxmemory", 0)
         await store._upkeep()
         assert (sums(server), agree(server)) == ((100, 400), True)
@@ -350,9 +355,10 @@ async def test_a_grant_whose_reply_was_lost_is_returned(server: EmbeddedValkey, 
     async with Lossy(server.socket, tmp_path / "way.sock") as way:
         store = await made(server.directory, way.url, "w", {})
         store._slices.wanted = lambda: {A: Hold(400, WINDOWS)}
+        mine = Slice("slice-1", A, Hold(400, WINDOWS), store.owner, at=0.0)
         setattr(way, lost, False)
         with pytest.raises(StoreUnavailable):
-            await store._slices.renew(owner=store.owner, at=0.0)
+            await store._slices._grant(mine)
         assert sums(server) == (0, 400 if lost == "replies" else 0)
         with pytest.raises(StoreUnavailable):
             await store.begin(start("r1", 1))
@@ -364,6 +370,21 @@ async def test_a_grant_whose_reply_was_lost_is_returned(server: EmbeddedValkey, 
         await store._upkeep()
         assert (sums(server), store.outage_left) == ((0, 400), {A: 400})
         await store.aclose()
+    assert sums(server) == (0, 0)
+
+
+async def test_a_grant_that_only_the_second_attempt_heard_of_is_had(server: EmbeddedValkey) -> None:
+    async with opened(server, wanted={}) as store:
+        link_call = store._link.call
+
+        async def twice(command: bytes) -> object:
+            await link_call(command)
+            return await link_call(command)
+
+        store._link.call = twice  # type: ignore[method-assign]
+        await store.keep_slices(lambda: {A: Hold(400, WINDOWS)})
+        store._link.call = link_call  # type: ignore[method-assign]
+        assert (sums(server), store.outage_left) == ((0, 400), {A: 400})
     assert sums(server) == (0, 0)
 
 
