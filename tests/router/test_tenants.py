@@ -185,7 +185,7 @@ def test_where_a_key_is_required_nobody_is_served_without_one() -> None:
     ("settings", "why"),
     [
         ({"models": ["gone"]}, "no such model"),
-        ({"invented": 1}, "invented: Extra inputs"),
+        ({"invented": 1}, "invented: unknown key"),
         ({"regions": ["eu"]}, "tenants.kept.regions[0]: no deployment declares this region"),
         ({"key_caps": {"no id": {}}}, "expected a key's id, 8 hex digits"),
     ],
