@@ -25,7 +25,8 @@ local function draw(keys, args)
     return 0
   end
   local time, slice, held = redis.call('TIME'), redis.call('HGET', open, args[14]), nil
-  local now, bound, _ = tonumber(time[1]), tonumber(args[10]), nil
+  local at_ms, bound, _ = tonumber(args[13]), tonumber(args[10]), nil
+  local now = at_ms and floor(at_ms / 1000) or tonumber(time[1])
   if slice then
     local head, left, rest = string.match(slice, '^(.*\n)(%d+)(\t[^\n]*\n)$')
     local taken = min(tonumber(left), bound)
