@@ -17,6 +17,7 @@ from rich.table import Table as RichTable
 from bench.bars import check
 from bench.fake import fake_upstream
 from bench.gateways.base import Gateway
+from bench.gateways.earlier import newest_tag
 from bench.gateways.gearshift import Gearshift
 from bench.gateways.litellm import LiteLLM
 from bench.gateways.nginx import Nginx
@@ -41,14 +42,16 @@ class Entry:
     rows: list[Row]
 
 
-def entries(*, with_sentence_transformers: bool) -> list[Entry]:
-    """The order of one round. Streams are measured on the first row of each gateway."""
+def entries(*, with_sentence_transformers: bool, against: str | None = None) -> list[Entry]:
+    """The order of one round, `against` beside today. Streams are measured on the first row of each gateway."""
     short, long = Row(30, unique=True, streams=True), Row(400, unique=True)
     routed = [short, Row(30, unique=False), long, Row(400, unique=False)]
     # Streams cost the same behind every encoder, and a slow one would drown the price of an event in its own noise.
     slow = [replace(row, streams=False) for row in routed]
     out = [Entry(peer, [short, long]) for peer in (Nginx(), TensorZero(), LiteLLM())]
     out += [Entry(Gearshift(pinned=True), [short, long]), Entry(Gearshift("static"), routed)]
+    if against:
+        out.append(Entry(Gearshift("static", at=against), [short, long]))
     out.append(Entry(Gearshift("minilm"), slow))
     if with_sentence_transformers:
         out.append(Entry(Gearshift("sentence-transformers"), [slow[0], slow[2]]))
@@ -63,6 +66,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--only", default="", help="only gateways whose name holds one of these words, e.g. nginx,minilm"
     )
     parser.add_argument("--sentence-transformers", action="store_true", help="also that encoder (needs its extra)")
+    parser.add_argument(
+        "--against", default=newest_tag(), help="also Gearshift at this tag or commit (default: the newest tag)"
+    )
     parser.add_argument("--install", action="store_true", help="install tools and peers, then stop")
     parser.add_argument("--no-install", action="store_true", help="measure what is installed, list the rest as missing")
     parser.add_argument("--check", action="store_true", help="also fail when one of the project's own bars is missed")
@@ -153,7 +159,7 @@ def main(argv: Sequence[str]) -> int:
         return 2
     if options.install:
         return 0
-    wanted = entries(with_sentence_transformers=options.sentence_transformers)
+    wanted = entries(with_sentence_transformers=options.sentence_transformers, against=options.against)
     words = [w for w in options.only.lower().split(",") if w]
     wanted = [e for e in wanted if not words or any(w in e.gateway.name.lower() for w in words)]
     ready, versions, missing = _present(wanted)

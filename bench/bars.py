@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
-from bench.results import Results, Series, times
+from bench.results import Results, Series, beside_earlier, times
 
+MOST_WORSE = 1.10  # of an earlier version's figure
+STEADY = ("cpu_ms", "burst_us_per_event", "paced_us_per_event", "rss_mb")  # latencies vary more than that by themselves
 SCORING = "one decision"  # no gateway's row: what `bench/scoring.py` measures
 STATIC, MINILM, PINNED, LITELLM = "Gearshift, static", "Gearshift, minilm", "Gearshift, model pinned", "LiteLLM proxy"
 
@@ -83,6 +85,16 @@ def against_litellm(results: Results) -> float | None:
     return None if spread is None else spread.median
 
 
+def beside(results: Results) -> list[tuple[str, float]]:
+    """By row and figure of an earlier version, how many times its mean today's is; nothing where none was measured."""
+    found = []
+    for ours, then in beside_earlier(results):
+        for figure in STEADY:
+            if (now := ours.values(figure)) and (before := then.values(figure)):
+                found.append((f"{figure} of {ours.label}, beside {then.gateway}", fmean(now) / fmean(before)))
+    return found
+
+
 def check(results: Results, say: Callable[[str], None]) -> bool:
     """Say of each bar whether it was met; True if all but aims were."""
     passed = True
@@ -90,8 +102,11 @@ def check(results: Results, say: Callable[[str], None]) -> bool:
         bar, value = verdict.bar, "not measured" if verdict.value is None else f"{verdict.value:.4g}"
         say(f"{'met   ' if verdict.met else 'MISSED'}  {bar.claim}: {value} (at most {bar.bound:g})")
         passed = passed and (verdict.met or bar.aim)
-    ratio = against_litellm(results)
-    say(f"LiteLLM's CPU per request over ours (aim 12): {'not measured' if ratio is None else f'{ratio:.1f}'}")
+    for claim, ratio in beside(results):
+        passed = passed and ratio <= MOST_WORSE
+        say(f"{'met   ' if ratio <= MOST_WORSE else 'MISSED'}  {claim}: {ratio:.3f} times (at most {MOST_WORSE:g})")
+    litellm = against_litellm(results)
+    say(f"LiteLLM's CPU per request over ours (aim 12): {'not measured' if litellm is None else f'{litellm:.1f}'}")
     return passed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.results import Results, Series, times
+from bench.results import Results, Series, beside_earlier, times
 from bench.scoring import ARMS
 from bench.stats import Spread, spread
 
@@ -66,6 +66,16 @@ def cpu_ratio_table(results: Results) -> Table:
         cells = (verdict(times(peers[n], ours, "cpu_ms")) if n in peers else "–" for n in names)
         rows.append((ours.label, *cells))
     return Table("CPU per request, ours against each peer", ("", *names), tuple(rows))
+
+
+def earlier_table(ours: Series, then: Series) -> Table:
+    """Today's figures beside an earlier version's, and how many times as much that is."""
+    rows = []
+    for text, figure in _COMPARED:
+        if ratio := times(ours, then, figure):
+            shown = (with_spread(ours.spread(figure)), with_spread(then.spread(figure)), with_spread(ratio))
+            rows.append((text, *shown))
+    return Table(f"{ours.label}, beside {then.gateway}", ("", "today", "then", "times"), tuple(rows))
 
 
 def all_ratios_table(results: Results, ours: Series) -> Table:
@@ -157,7 +167,8 @@ def tables(results: Results) -> list[Table]:
     """Everything that is printed and written, in order."""
     ours = [s for s in results.series if s.is_ours and s.rounds]
     out = [cpu_ratio_table(results)] if ours else []
-    out += [all_ratios_table(results, s) for s in ours if s.values("rss_mb")]
+    out += [earlier_table(ours, then) for ours, then in beside_earlier(results)]
+    out += [all_ratios_table(results, s) for s in ours if s.values("rss_mb") and not s.is_earlier]
     out += [
         _figure_table(results, "Cost: one worker on one core", _COST),
         _figure_table(results, "Latency at half of the measured capacity, from the scheduled arrival", _LATENCY),

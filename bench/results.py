@@ -32,6 +32,11 @@ class Series:
     def is_ours(self) -> bool:
         return self.gateway.startswith("Gearshift")
 
+    @property
+    def is_earlier(self) -> bool:
+        """Ours, at an earlier version."""
+        return self.gateway.startswith("Gearshift at ")
+
     def values(self, figure: str) -> list[float]:
         """The figure in each round that has it."""
         return [r[figure] for r in self.rounds if figure in r]
@@ -59,6 +64,17 @@ class Results:
     def peers_of(self, ours: Series) -> list[Series]:
         """The peers' rows with prompts of the same length; a peer keeps no cache, so cold and warm are one to it."""
         return [s for s in self.series if not s.is_ours and s.row.words == ours.row.words]
+
+
+def beside_earlier(results: Results) -> list[tuple[Series, Series]]:
+    """Each row of an earlier version with the same row of today's."""
+    now = {(s.gateway, s.row): s for s in results.series if s.is_ours and not s.is_earlier}
+    found = []
+    for then in filter(lambda series: series.is_earlier, results.series):
+        ours = now.get((f"Gearshift, {then.gateway.rpartition(', ')[2]}", then.row))
+        if ours is not None:
+            found.append((ours, then))
+    return found
 
 
 def times(theirs: Series, ours: Series, figure: str) -> Spread | None:

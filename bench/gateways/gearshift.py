@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.gateways.base import Launch, Site
+from bench.gateways.earlier import checked_out
 from bench.gateways.learned import ARMS, MODELS, artifact_of, fit
 from bench.native import HERE, MissingTool
 
@@ -46,15 +47,22 @@ def _command() -> Path:
 
 @dataclass(frozen=True)
 class Gearshift:
-    """`pinned`: clients name an arm, so nothing is routed; everything else stays on."""
+    """One version of it.
+
+    Attributes:
+        pinned: Clients name an arm, so nothing is routed; everything else stays on.
+        at: A tag or commit whose files are run, with the artifact and the environment of today; empty: those of today.
+    """
 
     encoder: str = "static"
     pinned: bool = False
+    at: str = ""
     build: Path = HERE / ".build"
 
     @property
     def name(self) -> str:
-        return "Gearshift, model pinned" if self.pinned else f"Gearshift, {self.encoder}"
+        version = f"Gearshift at {self.at}" if self.at else "Gearshift"
+        return f"{version}, model pinned" if self.pinned else f"{version}, {self.encoder}"
 
     def version(self) -> str:
         """Of the installed project. Prepares the encoder and fits the policy, so that no start is charged for them."""
@@ -68,14 +76,14 @@ class Gearshift:
         except EncoderError as reason:
             raise MissingTool(str(reason)) from reason
         fit(self.encoder, command=_command(), build=self.build)
-        return importlib.metadata.version("gearshift")
+        return checked_out(self.at, build=self.build).name if self.at else importlib.metadata.version("gearshift")
 
     def prepare(self, site: Site) -> Launch:
         """The whole configuration; JSON is YAML."""
         config = site.folder / "gearshift.yaml"
         config.write_text(json.dumps(self._config(site), indent=1))
         argv = (
-            str(_command()),
+            *self._program(),
             "serve",
             "--config",
             str(config),
@@ -87,13 +95,19 @@ class Gearshift:
             "1",
         )
         headers = (("authorization", f"Bearer {KEY}"),)
-        return Launch(
-            argv, env={"GEARSHIFT_KEY_SECRET": "0" * 64, "BENCH_KEY": KEY}, headers=headers, ready_path="/readyz"
-        )
+        env = {"GEARSHIFT_KEY_SECRET": "0" * 64, "BENCH_KEY": KEY}
+        if self.at:
+            env["PYTHONPATH"] = str(checked_out(self.at, build=self.build))
+        return Launch(argv, env=env, headers=headers, ready_path="/readyz")
 
     def fields(self, answer: str) -> dict[str, str]:
         """`auto` is routed; the upstream reads the wanted answer from the forwarded `user`."""
         return {"model": f"{MODELS[0]}/instant" if self.pinned else "auto", "user": answer}
+
+    def _program(self) -> tuple[str, ...]:
+        if not self.at:
+            return (str(_command()),)
+        return (sys.executable, "-c", "import sys; from policies.cli import main; sys.exit(main())")
 
     def _config(self, site: Site) -> dict[str, object]:
         endpoint = {"upstream": "openai", "base_url": f"http://127.0.0.1:{site.upstream_port}/v1", "api_key": "unused"}

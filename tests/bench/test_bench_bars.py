@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from bench.bars import MINILM, SCORING, STATIC, against_litellm, bars, check, verdicts
+import pytest
+
+from bench.bars import MINILM, SCORING, STATIC, against_litellm, bars, beside, check, verdicts
 from bench.measure import Row
 from bench.results import Results, Series
 
@@ -32,6 +34,29 @@ def test_a_figure_above_its_bound_is_said_to_be_missed() -> None:
     said: list[str] = []
     check(run_with(static(ready_s=3.5)), said.append)
     assert any(line.startswith("MISSED  seconds to ready, static: 3.5") for line in said)
+
+
+def beside_then(now: float, then: float) -> Results:
+    row = Row(30, unique=True, streams=True)
+    rounds = tuple({"cpu_ms": value, "added_p50_ms": 9 * value} for value in (0.9 * now, 1.1 * now))
+    return run_with(Series(STATIC, row, rounds), Series("Gearshift at v1.0, static", row, ({"cpu_ms": then},)))
+
+
+def test_todays_means_are_held_beside_an_earlier_versions() -> None:
+    ((claim, ratio),) = beside(beside_then(1.09, 1.0))
+    assert claim == f"cpu_ms of {STATIC}: {Row(30, unique=True, streams=True).label}, beside Gearshift at v1.0, static"
+    assert ratio == pytest.approx(1.09)
+
+
+@pytest.mark.parametrize(("now", "word"), [(1.09, "met   "), (1.11, "MISSED")])
+def test_a_tenth_more_than_an_earlier_version_is_a_miss(now: float, word: str) -> None:
+    said: list[str] = []
+    check(beside_then(now, 1.0), said.append)
+    assert [line[:6] for line in said if "v1.0" in line] == [word]
+
+
+def test_without_an_earlier_version_nothing_is_held_beside() -> None:
+    assert beside(run_with(static(cpu_ms=1.0))) == []
 
 
 def test_a_cache_hit_has_a_bar_of_its_own() -> None:
