@@ -69,7 +69,7 @@ class Alerts:
     async def _claim(
         self, store: "ValkeyStore", webhook: str, organisation: str, balance: Balance, *, level: int, told: set[int]
     ) -> None:
-        key, field = notes_key(organisation, balance.window, balance.at), f"alert:{level}"
+        key, field = notes_key(organisation, balance.window, balance.at), f"alert:{level}:{balance.window.limit}"
         lease = f"{key}:{field}"
         if lease in self._under_way:
             return
@@ -120,11 +120,11 @@ def reached(balance: Balance, level: int) -> bool:
 
 
 def message(organisation: str, balance: Balance, level: int) -> dict[str, object]:
-    """What the hook is told; the same `id` for the same level of the same window, whoever tells."""
+    """What the hook is told; the same `id` for the same level and limit of a window, whoever tells."""
     window = balance.window
     return {
         "type": "budget_alert",
-        "id": f"{organisation}/{window.account}/{window.per}/{balance.label}/{level}",
+        "id": f"{organisation}/{window.account}/{window.per}/{balance.label}/{level}/{window.limit}",
         "organisation": organisation,
         "owner": window.owner,
         "per": window.per,

@@ -12,7 +12,8 @@ from policies.records import AttemptRecord
 from router.bound import bound_nano_usd
 from router.client import ClientWatch, Receive, Send
 from router.closing import settle
-from router.config.schema import Deployment
+from router.config.arms import most_seconds
+from router.config.schema import Config, Deployment
 from router.errors import ApiError, StoreDown, Unavailable
 from router.exchange import Exchange
 from router.gateway import Gateway
@@ -21,10 +22,16 @@ from router.http.asgi import send_body
 from router.outgoing import outgoing, sent_max_tokens
 from router.streaming import OpenStream, open_stream, pump
 from router.upstreams.base import Call, UpstreamError
-from router.upstreams.dispatch import Attempt, fetch, to_api_error, worth_falling_back
+from router.upstreams.dispatch import MAX_ATTEMPTS, WAIT_MAX_S, Attempt, fetch, to_api_error, worth_falling_back
 
 MAX_FALLBACKS = 2
 Got = TypeVar("Got", Answer, OpenStream)
+
+
+def most_seconds_of_request(config: Config) -> float:
+    """How long a request may take until nothing is tried any more: each attempt at each arm, and the waits between."""
+    longest_s = max((most_seconds(model) for model in config.models.values()), default=0.0)
+    return MAX_ATTEMPTS * (1 + MAX_FALLBACKS) * (longest_s + WAIT_MAX_S)
 
 
 async def answer(gateway: Gateway, exchange: Exchange, receive: Receive, send: Send) -> None:

@@ -18,6 +18,7 @@ import uvloop
 
 from router import budget_watch
 from router.alerts import Alerts
+from router.answering import most_seconds_of_request
 from router.app import create_app
 from router.brief import Brief, read_local_news
 from router.config.budgets import outage_holds
@@ -73,7 +74,8 @@ class DrainingServer(uvicorn.Server):
 
 async def run(brief: Brief, told: Iterator[bytes]) -> None:
     """Serve until told to stop; requests in flight are answered and settled first. `told`: later configurations."""
-    store = make_store(brief.config.store, name=brief.name, fallen=brief.fallen)
+    longest_s = most_seconds_of_request(brief.config)
+    store = make_store(brief.config.store, name=brief.name, fallen=brief.fallen, longest_s=longest_s)
     news = LocalNews(brief.local_problem)
     local = partial(LocalUpstream, news=news)
     async with open_session() as session:

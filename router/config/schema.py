@@ -108,21 +108,25 @@ class PolicyConfig(Strict):
     online: OnlineConfig = OnlineConfig()
 
 
+UsdPrice = Annotated[float, Field(ge=0, le=1e6)]  # beyond it a number was meant otherwise, and sums of it would not fit
+Usd = Annotated[float, Field(ge=1e-9, le=MAX_USD)]  # a budget of less than a nano-USD would be none
+
+
 class PriceConfig(Strict):
     """USD per million tokens; `usd_per_gpu_second` is paid for the time of an attempt beside them.
 
     `litellm` names the entry of litellm's table that the rest was filled from, see `router.config.price_table`.
     """
 
-    input: Annotated[float, Field(ge=0)]
-    output: Annotated[float, Field(ge=0)]
-    cached_input: Annotated[float, Field(ge=0)] | None = None
-    cache_write: Annotated[float, Field(ge=0)] | None = None
-    cache_write_1h: Annotated[float, Field(ge=0)] | None = None
-    reasoning: Annotated[float, Field(ge=0)] | None = None
-    audio_input: Annotated[float, Field(ge=0)] | None = None
-    audio_output: Annotated[float, Field(ge=0)] | None = None
-    usd_per_gpu_second: Annotated[float, Field(ge=0)] = 0.0
+    input: UsdPrice
+    output: UsdPrice
+    cached_input: UsdPrice | None = None
+    cache_write: UsdPrice | None = None
+    cache_write_1h: UsdPrice | None = None
+    reasoning: UsdPrice | None = None
+    audio_input: UsdPrice | None = None
+    audio_output: UsdPrice | None = None
+    usd_per_gpu_second: UsdPrice = 0.0
     litellm: str | None = None
 
 
@@ -192,7 +196,7 @@ class Budget(Strict):
     """At most `usd` in each UTC hour, day or month, counted in the store; `pace`: λ is raised so that it lasts."""
 
     per: Per
-    usd: Annotated[float, Field(gt=0, le=MAX_USD)]
+    usd: Usd
     pace: bool = False
 
 
@@ -238,7 +242,7 @@ class Tenant(Caps):
     reference: str | None = None  # arm that `quality_floor` is relative to; default: the one predicted best
     budgets: list[Budget] = []
     when_spent: Literal["reject", "cheapest", "local"] = "reject"
-    outage_usd: Annotated[float, Field(gt=0, le=MAX_USD)] | None = None  # by each worker, while the store is down
+    outage_usd: Usd | None = None  # by each worker, while the store is down
 
 
 class Config(Strict):

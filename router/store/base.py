@@ -7,6 +7,8 @@ from typing import Protocol
 from router.store.ledger import Hold
 from router.store.limits import Allowance, Claim
 
+LEASE_S = 3600  # the least for which a request may be open before it is taken for lost
+
 
 class StoreUnavailable(Exception):
     """The store did not answer in time or refused the call (full, wrong version); assume nothing to be written."""

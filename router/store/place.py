@@ -4,15 +4,17 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 
 from router.config.schema import StoreConfig
-from router.store.base import StoreUnavailable
+from router.store.base import LEASE_S, StoreUnavailable
 from router.store.embedded import POLL_S, EmbeddedValkey, embedded_url, is_answering, is_gateway_up
 from router.store.valkey import StoreOptions, ValkeyStore
 from router.workers_lock import wait_for_workers
 
 EMBEDDED = "embedded"
+LEASE_SLACK_S = 60  # for all that is no attempt
 EARLIER_WORKERS_S = 40.0  # a worker whose supervisor is gone drains first
 
 
@@ -26,15 +28,21 @@ def store_url(config: StoreConfig) -> str:
     return embedded_url(data_dir(config)) if config.url == EMBEDDED else config.url
 
 
-def make_store(config: StoreConfig, *, name: str | None = None, fallen: Sequence[str] = ()) -> ValkeyStore:
+def make_store(
+    config: StoreConfig, *, name: str | None = None, fallen: Sequence[str] = (), longest_s: float = 0.0
+) -> ValkeyStore:
     """A worker's store; the caller starts and closes it.
 
     Args:
+        longest_s: How long a request may take: its lease outlasts it.
         name: Unique among owners; by default made.
         fallen: Names of owners that are known to be dead, however lately they were heard of.
     """
     options = StoreOptions(
-        spool_dir=data_dir(config) / "spool", when_down=config.when_down, high_water_rows=config.high_water_rows
+        spool_dir=data_dir(config) / "spool",
+        when_down=config.when_down,
+        high_water_rows=config.high_water_rows,
+        lease_s=max(LEASE_S, ceil(longest_s) + LEASE_SLACK_S),
     )
     return ValkeyStore(store_url(config), options, name=name, fallen=fallen)
 

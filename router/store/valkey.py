@@ -14,7 +14,7 @@ import orjson
 from router.store.accounts import read_refusals
 from router.store.address import parse_address
 from router.store.backlog import Backlog
-from router.store.base import End, SliceSpent, Start, StoreFull, StoreUnavailable, Unanswered
+from router.store.base import LEASE_S, End, SliceSpent, Start, StoreFull, StoreUnavailable, Unanswered
 from router.store.commands import Commands, pack
 from router.store.connection import ConnectionLost
 from router.store.keys import load_functions, scope_of
@@ -46,7 +46,7 @@ class StoreOptions:
     when_down: Literal["reject", "serve"] = "reject"
     high_water_rows: int = 2_000_000
     timeout_s: float = 2.0
-    lease_s: int = 3600
+    lease_s: int = LEASE_S
     owner_ttl_s: int = 15
     reap_s: float = 5.0
 

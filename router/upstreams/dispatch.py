@@ -98,7 +98,6 @@ async def dispatch(
     arm: str,
     revision: str,
     attempts: list[AttemptRecord],
-    deadline: float | None = None,
 ) -> Sent:
     """Send to one of the model's deployments, at most 3 attempts for an arm, until one answers 200.
 
@@ -106,7 +105,6 @@ async def dispatch(
         call_for: The call for a deployment, whose `model` is the name the endpoint knows.
         attempts: Every attempt that failed is appended; the returned one when it ends. Attempts of `arm` that are
             already in it count.
-        deadline: On the deployments' clock; no attempt begins and no wait ends after it.
 
     Raises:
         UpstreamError: The last attempt's, or NoDeployment when none could be made.
@@ -127,9 +125,7 @@ async def dispatch(
         except UpstreamError as error:
             last = error
         wait_s = _wait_s(deployments, model, last, attempts=attempts, arm=arm)
-        if wait_s is None or (deadline is not None and deployments.clock() + wait_s >= deadline):
-            raise last
-        if not deployments.take_retry(attempts[-1].deployment):
+        if wait_s is None or not deployments.take_retry(attempts[-1].deployment):
             raise last
         await deployments.sleep(wait_s)
 
@@ -142,7 +138,6 @@ async def fetch(
     arm: str,
     revision: str,
     attempts: list[AttemptRecord],
-    deadline: float | None = None,
     read: Callable[[Attempt, bytes], T],
 ) -> T:
     """`dispatch`, and what ``read`` makes of the whole body: an answer that is not streamed can be asked for again.
@@ -151,9 +146,7 @@ async def fetch(
         read: Raises UpstreamError for a body that is no answer; that attempt has then failed like any other.
     """
     while True:
-        sent = await dispatch(
-            deployments, model, call_for, arm=arm, revision=revision, attempts=attempts, deadline=deadline
-        )
+        sent = await dispatch(deployments, model, call_for, arm=arm, revision=revision, attempts=attempts)
         try:
             answer = read(sent.attempt, await sent.reply.read())
         except UpstreamError as error:

@@ -97,7 +97,7 @@ async def test_each_level_is_told_once_by_whoever_looks(
     told = hook.told[0]
     assert (told["type"], told["owner"], told["per"]) == ("budget_alert", "tenant 't'", "month")
     assert (told["spent_usd"], told["limit_usd"], told["status"]) == (5.0, 10.0, 200)
-    assert told["id"] == f"default/t1:t/month/{told['window']}/50"
+    assert told["id"] == f"default/t1:t/month/{told['window']}/50/10000000000"
 
 
 async def test_a_hook_that_fails_is_asked_again(store: ValkeyStore, hook: Hook, session: aiohttp.ClientSession) -> None:
@@ -127,7 +127,7 @@ async def test_one_that_stays_away_is_told_later_and_its_url_in_no_log(
     await other.look(store, AlertsConfig(webhook=hook.url), owned, standing)
     await other.wait()
     assert hook.told == []  # the lease still runs
-    lease = notes_key(*owned[0], standing[0].at) + ":alert:50"
+    lease = notes_key(*owned[0], standing[0].at) + f":alert:50:{owned[0][1].limit}"
     assert await store.ask("DEL", lease) == 1  # a minute later
     await other.look(store, AlertsConfig(webhook=hook.url), owned, standing)
     await other.wait()

@@ -4,9 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from rig import CHAT, Given, World, body, tree, until
+from rig import CHAT, Given, World, body, config_of, tree, until
 
+from router.answering import most_seconds_of_request
 from router.errors import RateLimited, Unavailable
+from router.store.place import make_store
 from router.tenants import Caller
 
 pytestmark = pytest.mark.asyncio
@@ -200,3 +202,15 @@ async def test_places_are_counted_back_when_the_request_raises(valkey_url: str, 
             with admission.enter(caller, limit=1), admission.enter(caller, limit=1):
                 pass
         assert world.places == 0
+
+
+@pytest.mark.parametrize("total_s", [600, 7200])
+async def test_a_lease_outlasts_every_attempt_at_every_arm(tmp_path: Path, total_s: int) -> None:
+    plain = tree(store={"dir": str(tmp_path)})
+    plain["models"]["small"]["timeouts"] = {"total_s": total_s}
+    config = config_of(plain)
+    longest_s = most_seconds_of_request(config)
+    store = make_store(config.store, longest_s=longest_s)
+    assert longest_s > 9 * total_s
+    assert store._options.lease_s > longest_s
+    await store.aclose()

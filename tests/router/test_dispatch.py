@@ -13,7 +13,7 @@ from router.config.schema import Deployment, Timeouts
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.breaker import Breaker
 from router.upstreams.deployments import Deployments, Endpoint, NoDeployment
-from router.upstreams.dispatch import Attempt, dispatch, fetch, to_api_error, worth_falling_back
+from router.upstreams.dispatch import Attempt, fetch, to_api_error, worth_falling_back
 from router.upstreams.fake import Answer, FakeUpstream, Script
 
 QUICK = Timeouts(first_byte_s=0.05, between_chunks_s=0.05, total_s=0.2)
@@ -192,16 +192,6 @@ async def test_a_long_retry_after_is_not_waited_for_where_another_is_free() -> N
     world = World(Answer(fault="retry_after_long_429"), Answer(fault="retry_after_long_429"), Answer())
     await world.ask()
     assert world.now < 1.0
-
-
-@pytest.mark.asyncio
-async def test_nothing_begins_after_the_deadline() -> None:
-    world = World(Answer(fault="status_500"))
-    with pytest.raises(UpstreamError):
-        await dispatch(
-            world.deployments, "m", caller(1), arm="a", revision="", attempts=world.attempts, deadline=0.0001
-        )
-    assert len(world.attempts) == 1
 
 
 @pytest.mark.asyncio

@@ -29,6 +29,7 @@ VALUES: dict[str, Any] = {
     "reference": "small/instant",
     "budgets": [{"per": "day", "usd": 5.0, "pace": True}, {"per": "month", "usd": 50.0}],
     "when_spent": "cheapest",
+    "outage_usd": 0.5,
     "requests_per_minute": 600,
     "tokens_per_minute": 200_000,
     "concurrency": 32,
@@ -40,7 +41,11 @@ VALUES: dict[str, Any] = {
     "share_window_s": 600,
 }
 # What must stand beside one for it to mean something: the check is that of the file.
-BESIDE = {"when_spent": {"budgets": [{"per": "day", "usd": 1.0}]}, "residency": {"regions": ["eu"]}}
+BESIDE = {
+    "when_spent": {"budgets": [{"per": "day", "usd": 1.0}]},
+    "outage_usd": {"budgets": [{"per": "day", "usd": 1.0}]},
+    "residency": {"regions": ["eu"]},
+}
 PLAIN = tree(admin={"key": ADMIN_KEY})
 PLAIN["models"]["small"]["deployments"][0]["region"] = "eu"
 CONFIG = config_of(PLAIN)
