@@ -16,7 +16,7 @@ import orjson
 
 from policies.prices import NANO
 from router.config.schema import AlertsConfig
-from router.store.balances import Balance, Owned, kept_s, notes_key
+from router.store.balances import AT_ONCE, Balance, Owned, kept_s, notes_key
 from router.store.base import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Alerts:
         """Begin to tell of every level that a window has reached and nobody told of. Raises StoreUnavailable."""
         if config.webhook is None:
             return
-        for key, balance in zip(owned, standing, strict=True):
+        for number, (key, balance) in enumerate(zip(owned, standing, strict=True)):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             label, told = self._told.get(key, ("", set()))
             if label != balance.label:
                 _, told = self._told[key] = balance.label, set()

@@ -5,6 +5,7 @@ learned from this worker's own. Nothing is asked of the store on a request's pat
 and stays until something newer is: a worker that hears nothing neither loosens nor tightens.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from numpy.random import Generator
 from policies.pacing import LEAST_ROWS, Arrivals, Pacer
 from policies.prices import NANO
 from policies.spend_curve import UNPACED, Pace, SpendCurve
+from router.config.budgets import all_windows
 from router.config.schema import Config
-from router.store.balances import Balance, Owned
+from router.store.balances import AT_ONCE, Balance, Owned
+from router.store.ledger import Per
 from router.store.window_parts import note, part_of, usual_traffic
 from router.tenants import Caller
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from router.store.valkey import ValkeyStore
 
 Account = tuple[str, str]  # organisation, and whose money among its keys
+Place = tuple[str, str, Per]  # and of which of its windows: a budget that is changed is at the same one
 _FORGET = 1.0 - 1.0 / 256.0
 
 
@@ -56,6 +60,7 @@ class Paced:
     """
 
     label: str
+    limit: int
     pacer: Pacer
     noted: int = 0
 
@@ -73,10 +78,17 @@ class Pacing:
 
     def __init__(self) -> None:
         self._traffic: dict[Account, Traffic] = {}
-        self._paced: dict[Owned, Paced] = {}
+        self._paced: dict[Place, Paced] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}  # by organisation and tenant; made anew after each look
         self._noted: dict[Owned, tuple[object, ...]] = {}
         self._config: Config | None = None
+        self._budgets: tuple[Config | None, list[Owned]] = (None, [])
+
+    def budgets(self, config: Config) -> list[Owned]:
+        """Every budget of a configuration; found once, for there may be thousands."""
+        if self._budgets[0] is not config:
+            self._budgets = config, all_windows(config)
+        return self._budgets[1]
 
     def multiplier(self, caller: Caller, rng: Generator) -> float:
         """By which the λ of this request is raised: the strictest of the budgets that pace it; 1 without any."""
@@ -115,7 +127,7 @@ class Pacing:
         lane = self._lanes.get(key)
         if lane is None:
             organisation, windows = caller.organisation, caller.paced
-            known = (self._paced.get((organisation, window)) for window in windows)
+            known = (self._paced.get((organisation, window.account, window.per)) for window in windows)
             accounts = dict.fromkeys(window.account for window in windows)
             lane = self._lanes[key] = Lane(
                 tuple(paced for paced in known if paced is not None),
@@ -130,7 +142,7 @@ class Pacing:
 
         Args:
             standing: Of each budget of `owned`.
-            config: A new one may have other prices or arms: what was predicted before says nothing any more.
+            config: Where it has other models or policies, what was predicted before says nothing any more.
 
         Returns:
             The mean multiplier of each paced budget.
@@ -140,14 +152,19 @@ class Pacing:
         """
         earlier, self._config = self._config, config
         if earlier is not None and earlier is not config:
-            self._paced = {key: self._paced[key] for key in owned if key in self._paced}
-            for traffic in self._traffic.values():
-                traffic.curve.forget()
+            places = {(organisation, window.account, window.per) for organisation, window in owned if window.paced}
+            self._paced = {place: paced for place, paced in self._paced.items() if place in places}
+            if (earlier.models, earlier.modes, earlier.policy) != (config.models, config.modes, config.policy):
+                for traffic in self._traffic.values():
+                    traffic.curve.forget()
         found = {}
-        for key, balance in zip(owned, standing, strict=True):
+        for number, (key, balance) in enumerate(zip(owned, standing, strict=True)):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
             pace = None
             if balance.window.paced:
                 pace = found[key] = await self._paced_now(store, key, balance)
+                await asyncio.sleep(0)  # requests go first: each is found by a sum of its own
             await self._note(store, key, balance, pace=pace)
         self._lanes.clear()
         return found
@@ -165,7 +182,9 @@ class Pacing:
 
     async def _note(self, store: "ValkeyStore", key: Owned, balance: Balance, *, pace: float | None) -> None:
         """Only what is new, and only of a window of which something was asked."""
-        traffic, paced = self._of(key[0], key[1].account), self._paced.get(key)
+        organisation, window = key
+        traffic = self._of(organisation, window.account)
+        paced = self._paced.get((organisation, window.account, window.per)) if window.paced else None
         if len(traffic.curve) < LEAST_ROWS:
             pace = None
         begun = traffic.begun
@@ -179,9 +198,10 @@ class Pacing:
 
     async def _current(self, store: "ValkeyStore", key: Owned, balance: Balance) -> Paced:
         """That of the current window. A new one goes on at the last one's pace."""
-        paced = self._paced.get(key)
-        if paced is None or paced.label != balance.label:
-            organisation, window = key
+        organisation, window = key
+        place = (organisation, window.account, window.per)
+        paced = self._paced.get(place)
+        if paced is None or (paced.label, paced.limit) != (balance.label, window.limit):
             shape, before = await usual_traffic(store, organisation, window, balance.at)
             pacer = Pacer(
                 self._of(organisation, window.account).curve,
@@ -189,8 +209,14 @@ class Pacing:
                 limit_usd=window.limit / NANO,
                 pace=UNPACED if paced is None else paced.pacer.pace,
             )
-            paced = self._paced[key] = Paced(balance.label, pacer, 0 if paced is None else paced.noted)
+            noted = self._noted_of(place) if paced is None else paced.noted
+            paced = self._paced[place] = Paced(balance.label, window.limit, pacer, noted)
         return paced
+
+    def _noted_of(self, place: Place) -> int:
+        """Of a budget that is paced from now on: what came before, under another of its account's, is not its own."""
+        others = (each.noted for key, each in self._paced.items() if key[:2] == place[:2])
+        return max(others, default=0)
 
     def _of(self, organisation: str, account: str) -> Traffic:
         return self._traffic.setdefault((organisation, account), Traffic())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Owned = tuple[str, Window]  # organisation, among whose keys the budget's windows are, and the budget
 NOTED = ("requests", "pace")  # beside a window's sums, by workers
+AT_ONCE = 100  # budgets that are looked at before requests get their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,31 @@ class Balance:
 async def balances(store: "ValkeyStore", owned: Sequence[Owned]) -> list[Balance]:
     """The current windows, by the store's clock. Raises StoreUnavailable."""
     at = await store.now()
-    found = await asyncio.gather(*(_read(store, name, each, at) for name, each in owned))
-    return [_balance(each, at, *values) for (_, each), values in zip(owned, found, strict=True)]
+    found = []
+    for first in range(0, len(owned), AT_ONCE):
+        found += await _read(store, owned[first : first + AT_ONCE], at)
+    return found
 
 
-async def _read(store: "ValkeyStore", organisation: str, window: Window, at: float) -> list[list[bytes | None]]:
-    return await asyncio.gather(*(store.fields(key, *fields) for key, fields in _kept_in(organisation, window, at)))
+async def _read(store: "ValkeyStore", owned: Sequence[Owned], at: float) -> list[Balance]:
+    """Records by organisation; then only what they lack, and the notes of what is paced."""
+    accounts: dict[str, dict[str, bytes | None]] = {}
+    for organisation, window in owned:
+        accounts.setdefault(organisation, {})[window.account] = None
+    records = await asyncio.gather(*(store.fields(scope_of(name).now, *mine) for name, mine in accounts.items()))
+    for mine, values in zip(accounts.values(), records, strict=True):
+        mine.update(zip(mine, values, strict=True))
+
+    async def read(organisation: str, window: Window) -> Balance:
+        record = accounts[organisation][window.account]
+        _, (key, fields), (noted_key, noted_fields) = _kept_in(organisation, window, at)
+        apart: Sequence[bytes | None] = (None, None)
+        if read_sums(record, apart, per=window.per, label=label_of(window.per, at)) is None:
+            apart = await store.fields(key, *fields)
+        noted = await store.fields(noted_key, *noted_fields) if window.paced else (None, None)
+        return _balance(window, at, (record,), apart, noted)
+
+    return await asyncio.gather(*(read(organisation, window) for organisation, window in owned))
 
 
 def read_balances(client: "redis.Redis", owned: Iterable[Owned], *, at: float | None = None) -> list[Balance]:

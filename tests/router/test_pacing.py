@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import redis
 from counters import with_spent
-from rig import Json, World, body, tree
+from rig import Json, World, body, config_of, tree
 
 from policies.context import Context
 from policies.policy import ArmFacts, Scores
@@ -20,7 +20,7 @@ from router import budget_watch
 from router.alerts import Alerts
 from router.config.budgets import all_windows
 from router.pacing import Pacing
-from router.store.balances import Balance, balances, notes_key
+from router.store.balances import Balance, balances, notes_key, read_balances
 from router.store.base import StoreUnavailable
 from router.store.keys import scope_of
 from router.store.ledger import ORGANISATION_ACCOUNT, Window, begins_at, ends_at, label_of, tenant_account
@@ -161,6 +161,59 @@ async def test_requests_are_counted_once_by_part_of_the_window(valkey_url: str, 
     assert found.requests == 4
     assert sum(int(value) for value in parts.values()) == 4
     assert expires_s > 0
+
+
+@pytest.mark.asyncio
+async def test_a_worker_reads_of_many_budgets_what_a_command_reads(valkey_url: str, tmp_path: Path) -> None:
+    pers = [{"per": "hour", "usd": 5}, {"per": "day", "usd": 9, "pace": True}, {"per": "month", "usd": 90}]
+    tenants = {
+        f"t{n}": {"keys": [f"key-{n:05d}"], "organisation": f"o{n % 3}", "budgets": pers[: 1 + n % 3]}
+        for n in range(150)
+    }
+    plain = tree(tenants=tenants, organisations={"o1": {"budgets": pers}})
+    async with World(valkey_url, tmp_path, plain, policy=Thrifty()) as world:
+        for n in (0, 1, 2, 77, 149):
+            await world.chat(ASKED, authorization=f"Bearer key-{n:05d}")
+        await look(world)
+        owned = all_windows(world.config)
+        read = await balances(valkey(world), owned)
+        with redis.Redis.from_url(valkey_url) as server:
+            told = read_balances(server, owned, at=read[0].at)
+    assert [each.exists for each in read].count(True) == 15
+    paced_only = [replace(each, requests=0, pace=None) if not each.window.paced else each for each in told]
+    assert read == paced_only
+    assert sum(each.requests for each in read) == 5
+
+
+@pytest.mark.asyncio
+async def test_a_limit_that_is_changed_counts_no_request_again(valkey_url: str, tmp_path: Path) -> None:
+    async with World(valkey_url, tmp_path, tree(**paced(100.0)), policy=Thrifty()) as world:
+        for n, usd in enumerate((100.0, 101.0, 102.0)):
+            plain = tree(**paced(usd))
+            world.config = config_of(plain)
+            world.gateway.setup = world.setup_of(world.config, Thrifty())
+            await look(world)
+            for _ in range(5):
+                await world.chat(ASKED)
+            await look(world)
+            assert (await standing(world)).requests == 5 * (n + 1)
+
+
+@pytest.mark.asyncio
+async def test_a_sample_outlives_changes_that_no_prediction_hangs_on(valkey_url: str, tmp_path: Path) -> None:
+    async with World(valkey_url, tmp_path, tree(**paced(100.0)), policy=Thrifty()) as world:
+        for _ in range(12):
+            await world.chat(ASKED)
+        await look(world)
+        (traffic,) = world.gateway.pacing._traffic.values()
+        assert len(traffic.curve) == 12
+        changed = tree(**paced(100.0))
+        changed["tenants"]["other"] = {"keys": ["key-of-other"]}
+        for plain, rows in ((changed, 12), (tree("small", **paced(100.0)), 0)):
+            world.config = config_of(plain)
+            world.gateway.setup = world.setup_of(world.config, Thrifty())
+            await look(world)
+            assert len(traffic.curve) == rows
 
 
 @pytest.mark.asyncio
