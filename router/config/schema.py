@@ -108,7 +108,7 @@ class PolicyConfig(Strict):
     online: OnlineConfig = OnlineConfig()
 
 
-UsdPrice = Annotated[float, Field(ge=0, le=1e6)]  # beyond it a number was meant otherwise, and sums of it would not fit
+UsdPrice = Annotated[float, Field(ge=0, le=1e9)]  # beyond it a number was meant otherwise, and sums of it would not fit
 Usd = Annotated[float, Field(ge=1e-9, le=MAX_USD)]  # a budget of less than a nano-USD would be none
 
 

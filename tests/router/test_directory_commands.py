@@ -109,7 +109,10 @@ def broken(config: Path, *more: str) -> str:
         (["delete", "filed"], "change it there"),
         (["create", "acme", "exlpore=0.2"], "exlpore: unknown key (did you mean 'explore'?)"),
         (["create", "acme", "models=[smal]"], "models[0]: no such model; got 'smal' (did you mean 'small'?)"),
-        (["create", "acme", "budgets=[{per: day, usd: -1}]"], "budgets[0].usd: expected a number above 0, got -1"),
+        (
+            ["create", "acme", "budgets=[{per: day, usd: -1}]"],
+            "budgets[0].usd: expected a number of at least 1e-09, got -1",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(config: Path, words: list[str], told: str) -> None:
