@@ -36,7 +36,7 @@ def statuses(answers: list[Got]) -> Counter[int]:
     return Counter(got.status for got in answers)
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 async def test_three_workers_let_a_burst_through_to_the_limit_and_no_further(tmp_path: Path) -> None:
     async with FakeServer() as upstream:
         gateway = RunningGateway(tmp_path, limited(upstream.base_url, requests_per_minute=PER_MINUTE), workers=WORKERS)
@@ -62,7 +62,7 @@ async def test_three_workers_let_a_burst_through_to_the_limit_and_no_further(tmp
     assert statuses(second)[200] >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 async def test_a_killed_gateways_open_requests_are_open_no_more(tmp_path: Path) -> None:
     slow = asked(max_tokens=20, fake={"first_s": 30.0})
     async with FakeServer() as upstream:

@@ -88,7 +88,7 @@ def fit_quickly(table: OutcomeTable, encoder: Encoder, out: Path) -> Path:
     return save_artifact(artifact, out, encoder=encoder)
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 def test_a_replay_is_answered_logged_priced_and_judged_as_recorded(
     tmp_path: Path, recorded: Recorded, table: OutcomeTable, encoder: Encoder
 ) -> None:

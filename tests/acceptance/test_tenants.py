@@ -101,7 +101,7 @@ def gateways(tmp_path: Path) -> Iterator[tuple[list[RunningGateway], Admin]]:
             yield [first, second], Admin(first, port)
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 def test_every_worker_of_every_gateway_follows_within_seconds(
     gateways: tuple[list[RunningGateway], Admin], stack: ExitStack
 ) -> None:
@@ -130,7 +130,7 @@ def test_every_worker_of_every_gateway_follows_within_seconds(
     assert not any(key in logs for key in (made["key"], new, ADMIN_KEY))
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 def test_a_tenant_is_erased_over_http_while_the_gateway_serves(gateways: tuple[list[RunningGateway], Admin]) -> None:
     (first, _), admin = gateways
     keys = {}
@@ -152,7 +152,7 @@ def test_a_tenant_is_erased_over_http_while_the_gateway_serves(gateways: tuple[l
         admin.call("GET", "/admin/v1/erasures/0011223344556677")
 
 
-@pytest.mark.slow
+@pytest.mark.accept
 def test_the_admin_api_comes_back_and_ends_with_its_gateway(tmp_path: Path) -> None:
     port = free_port()
     told = config(admin={"port": port, "key": "${THE_ADMIN_KEY}"}, tenants={"filed": {"keys": ["${THE_FILED_KEY}"]}})
