@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,7 +17,7 @@ from policies.encoders.cache import cache_root
 Floats = NDArray[np.float32]
 Progress = Callable[[int], None]
 
-_SAVE_EVERY = 512
+_SAVE_EVERY_S = 60.0  # all of the file each time: after so many prompts it took an eighth of a long run
 _MOST_THREADS = 8
 
 
@@ -33,11 +34,16 @@ def embed_prompts(
     keys = [hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
     missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
     progress(len(prompts) - len(missing))
-    encoded = zip(missing, _each(encoder, missing.values()), strict=True)
-    for count, (key, vector) in enumerate(encoded, start=1):
-        known[key] = vector
-        progress(1)
-        if count % _SAVE_EVERY == 0 or count == len(missing):
+    n_saved, saved_s = len(known), monotonic()
+    try:
+        for key, vector in zip(missing, _each(encoder, missing.values()), strict=True):
+            known[key] = vector
+            progress(1)
+            if monotonic() - saved_s > _SAVE_EVERY_S:
+                _write(file, known)
+                n_saved, saved_s = len(known), monotonic()
+    finally:  # also what was embedded before an error or Ctrl-C
+        if len(known) > n_saved:
             _write(file, known)
     return np.stack([known[key] for key in keys]) if keys else np.zeros((0, encoder.dim), np.float32)
 

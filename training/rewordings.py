@@ -87,9 +87,18 @@ class Reworded:
 
 
 def reworded_texts(prompts: Sequence[str], *, seed: int) -> tuple[NDArray[np.intp], list[str]]:
-    """A rewording each of at most 5,000 prompts, drawn at random: their rows, rising, and the texts."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(prompts))[:MOST_REWORDED])
+    """A rewording each of at most 5,000 prompts: their rows, rising, and the texts.
+
+    Those of the least hashes: prompts that two tables share are then reworded and embedded once.
+    """
+    rows = np.sort(by_content(prompts, seed=seed)[:MOST_REWORDED])
     return rows, [reworded(prompts[row], seed=seed) for row in rows]
+
+
+def by_content(prompts: Sequence[str], *, seed: int) -> NDArray[np.intp]:
+    """Rows of prompts in an order as good as drawn at random that hangs on seed and texts alone, shape (n,)."""
+    digests = [hashlib.sha256(f"{seed}\0{prompt}".encode("utf-8", "surrogatepass")).digest() for prompt in prompts]
+    return np.array(sorted(range(len(prompts)), key=digests.__getitem__), dtype=np.intp)
 
 
 def make_reworded(rows: NDArray[np.intp], texts: Sequence[str], *, embed: Embed) -> Reworded:

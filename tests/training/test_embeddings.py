@@ -38,19 +38,20 @@ def test_order_and_vectors_are_those_of_one_thread(tmp_path: Path, encoder: Any)
 
 
 def test_an_encoder_that_fails_ends_it_and_what_was_kept_stays(tmp_path: Path, encoder: Any) -> None:
-    embed_prompts(encoder, ["a"], cache_dir=tmp_path)
     asked: list[str] = []
 
     class Failing(type(encoder)):  # type: ignore[misc] # the fixture's own class
         def encode(self, texts: Sequence[str]) -> Any:
             asked.extend(texts)
-            raise RuntimeError("the encoder broke")
+            if texts != ["a"]:
+                raise RuntimeError("the encoder broke")
+            return super().encode(texts)
 
     with pytest.raises(RuntimeError, match="the encoder broke"):
-        embed_prompts(Failing(), [f"b {n}" for n in range(5_000)], cache_dir=tmp_path)
+        embed_prompts(Failing(), ["a", *(f"b {n}" for n in range(5_000))], cache_dir=tmp_path)
     assert len(asked) < 5_000
     assert embed_prompts(encoder, ["a"], cache_dir=tmp_path).shape == (1, encoder.dim)
-    assert encoder.n_encoded == 1
+    assert encoder.n_encoded == 0
 
 
 def test_no_prompts_are_no_rows(tmp_path: Path, encoder: Any) -> None:

@@ -121,6 +121,13 @@ def test_every_prompt_of_a_small_table_is_reworded_and_described(world: OutcomeT
     assert made.embeddings[7, 0] == len(texts[7])
 
 
+def test_tables_that_share_prompts_reword_the_same_ones_in_the_same_words() -> None:
+    prompts = [f"prompt {number}" for number in range(5_200)]
+    _, texts = reworded_texts(prompts, seed=0)
+    _, backwards = reworded_texts(prompts[::-1], seed=0)
+    assert texts == backwards[::-1]
+
+
 def test_of_a_large_table_5000_are_drawn_and_another_seed_draws_others() -> None:
     prompts = [f"prompt {number}" for number in range(5_200)]
     rows, texts = reworded_texts(prompts, seed=0)

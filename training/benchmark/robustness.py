@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from policies.context import Context
 from policies.policy import ArmFacts, Policy
-from policies.tables import OutcomeTable
+from policies.tables import Mask, OutcomeTable
 from policies.tradeoff import TradeOff
 from training.fold_report import natural_trade_offs
 from training.offline import arm_facts, contexts_of
+from training.rewordings import by_content
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Floats]
@@ -40,12 +41,12 @@ def same_arm_pct(
     perturbations: Mapping[str, Perturbation],
     seed: int = 0,
 ) -> dict[str, float]:
-    """Percent of the table's prompts (the first 500) whose most probable arm stays the same, by perturbation.
+    """Percent of the table's prompts (500 of them) whose most probable arm stays the same, by perturbation.
 
-    The changed prompts are embedded and their features computed anew, as a gateway would. Draws depend on seed,
-    perturbation and position alone.
+    The changed prompts are embedded and their features computed anew, as a gateway would. What is drawn hangs on seed,
+    perturbation and prompt alone: pools that share prompts share what is to be embedded.
     """
-    sample = table.rows(np.arange(len(table)) < MAX_PROMPTS)
+    sample = table.rows(_asked(table, seed=seed))
     arms = arm_facts(sample)
     before = _arms_chosen(policy, contexts_of(sample, embed(sample.prompts)), arms, trade_off)
     alike = {}
@@ -59,15 +60,22 @@ def same_arm_pct(
 def changed_prompts(
     table: OutcomeTable, perturbations: Mapping[str, Perturbation], *, seed: int = 0
 ) -> dict[str, tuple[str, ...]]:
-    """The table's first 500 prompts as each perturbation changes them."""
-    found = {}
+    """The prompts that are asked about, in the table's order, as each perturbation changes them."""
+    prompts, found = table.rows(_asked(table, seed=seed)).prompts, {}
     for name, perturb in perturbations.items():
-        tag = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
-        found[name] = tuple(
-            perturb(prompt, np.random.default_rng([seed, tag, row]))
-            for row, prompt in enumerate(table.prompts[:MAX_PROMPTS])
-        )
+        found[name] = tuple(perturb(prompt, np.random.default_rng(_draws(seed, name, prompt))) for prompt in prompts)
     return found
+
+
+def _asked(table: OutcomeTable, *, seed: int) -> Mask:
+    mask: Mask = np.zeros(len(table), dtype=np.bool_)
+    mask[by_content(table.prompts, seed=seed)[:MAX_PROMPTS]] = True
+    return mask
+
+
+def _draws(seed: int, *texts: str) -> list[int]:
+    hashes = (hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts)
+    return [seed, *(int.from_bytes(each[:4]) for each in hashes)]
 
 
 def _arms_chosen(

@@ -46,11 +46,16 @@ def log_loss(quality: Reals, scores: Reals) -> float:
     return float(total / max(known.sum(), 1.0))
 
 
-def minimise(objective: Objective, start: Reals, *, n_steps: int) -> Reals:
-    """L-BFGS (Byrd et al., 1995) from ``start``; ``objective`` gives the value and its gradient."""
+def minimise(objective: Objective, start: Reals, *, n_steps: int, tolerance: float = 2e-10) -> Reals:
+    """L-BFGS (Byrd et al., 1995) from ``start``; ``objective`` gives the value and its gradient.
+
+    Args:
+        tolerance: It ends when a step lowers the value by less than this share of it.
+    """
     from scipy.optimize import fmin_l_bfgs_b
 
-    found, _, _ = fmin_l_bfgs_b(objective, start, m=10, maxiter=n_steps, factr=1e6, pgtol=1e-7)
+    factr = tolerance / np.finfo(np.float64).eps
+    found, _, _ = fmin_l_bfgs_b(objective, start, m=10, maxiter=n_steps, factr=factr, pgtol=1e-7)
     return np.asarray(found, dtype=np.float64)
 
 

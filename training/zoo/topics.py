@@ -17,6 +17,8 @@ N_DIMS = 128
 PENALTIES = (10.0, 30.0, 100.0, 300.0, 1000.0)
 MOST_TOPICS, LEAST_ROWS = 200, 10
 _HELD_OUT, _N_STEPS = 0.2, 60
+# Where float32 products end: below it a line search follows their rounding, for up to three times as many steps.
+_TOLERANCE = 2e-6
 _REST = ""
 
 
@@ -83,4 +85,4 @@ def _fit(features: Reals, labels: NDArray[np.intp], k: int, penalty: float, star
         return float(loss + 0.5 * penalty * (weights[:-1] ** 2).sum()), slope.ravel()
 
     begin = np.zeros((d + 1, k)) if start is None else start
-    return minimise(objective, begin.ravel(), n_steps=_N_STEPS).reshape(d + 1, k)
+    return minimise(objective, begin.ravel(), n_steps=_N_STEPS, tolerance=_TOLERANCE).reshape(d + 1, k)

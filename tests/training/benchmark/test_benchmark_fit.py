@@ -14,7 +14,7 @@ from policies.predictions import Predictions
 from policies.tables import OutcomeTable
 from policies.tradeoff import TradeOff
 from training.benchmark.fit import PartSamples, Probes, checked, family_of, fit_part
-from training.benchmark.robustness import balanced_trade_off, same_arm_pct
+from training.benchmark.robustness import MAX_PROMPTS, balanced_trade_off, changed_prompts, same_arm_pct
 from training.benchmark.splits import BenchmarkError
 from training.contender import Fitted, Forecast, Sample
 from training.contenders.baselines import global_means
@@ -117,6 +117,17 @@ def test_perturbations_draw_the_same_whatever_the_company(world: OutcomeTable) -
     beside = same_arm_pct(policy, world, perturbations={"other": maybe, "maybe": maybe}, **asked)
     assert alone["maybe"] == beside["maybe"]
     assert 40.0 < alone["maybe"] < 60.0  # 500 tosses: standard error 2.2
+
+
+def test_pools_that_share_prompts_ask_for_the_same_changed_ones(world: OutcomeTable) -> None:
+    def noted(text: str, rng: np.random.Generator) -> str:
+        return f"{text} {rng.integers(1 << 40)}"
+
+    backwards = replace(world, prompts=world.prompts[::-1])
+    one, other = (changed_prompts(each, {"noted": noted})["noted"] for each in (world, backwards))
+    assert len(one) == MAX_PROMPTS < len(world)
+    assert one == other[::-1]
+    assert one != changed_prompts(world, {"another name": noted})["another name"]
 
 
 def test_balanced_trade_off_is_the_price_of_one_more_correct_answer(world: OutcomeTable) -> None:
