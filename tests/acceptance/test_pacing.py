@@ -50,6 +50,6 @@ def test_pacing_beats_a_hard_stop_everywhere(entries: list[Entry]) -> None:
 @pytest.mark.timeout(1_800)
 def test_pacing_is_at_or_above_paretobandits_pacer_that_knows_what_a_gateway_knows(entries: list[Entry]) -> None:
     for entry in entries:
-        mean, _, high = entry["ours_less"][PARETO]
+        mean, low, _ = entry["ours_less"][PARETO]
         assert mean >= 0.0, named(entry)
-        assert high > 0.0, named(entry)
+        assert low > -0.005, f"{named(entry)}: the interval does not exclude half a point less"

@@ -20,6 +20,7 @@ NAMES = (
     "global_means", "cluster", "topics", "knn", "logistic", "gbdt", "mf", "irt", "mlp", "two_tower", "blend", "default",
 )  # fmt: skip
 LEARNED = NAMES[1:]
+Fits = dict[str, tuple[Any, dict[str, Any]]]
 
 
 def task_on(world: OutcomeTable, encoder: Any, *, inputs: Inputs | None = None, seed: int = 0) -> FitTask:
@@ -33,12 +34,25 @@ def halves(task: FitTask) -> tuple[FitTask, Inputs]:
     return task.rows(first), task.inputs.rows(~first)
 
 
+@pytest.fixture(scope="module")
+def fits() -> Fits:
+    """By name what ``fitted`` fitted, once for all tests."""
+    return {}
+
+
+def fitted(name: str, fits: Fits, world: OutcomeTable, encoder: Any) -> tuple[Any, dict[str, Any]]:
+    """The policy of a name on the first half of the world, and the facts of its fit."""
+    if name not in fits:
+        fits[name] = fit_policy(name, halves(task_on(world, encoder))[0])
+    return fits[name]
+
+
 @pytest.mark.parametrize("name", LEARNED)
-def test_most_of_what_the_query_tells_is_found(name: str, world: OutcomeTable, encoder: Any) -> None:
+def test_most_of_what_the_query_tells_is_found(name: str, world: OutcomeTable, encoder: Any, fits: Fits) -> None:
     task, unseen = halves(task_on(world, encoder))
     easy = np.array(world.domains[len(world) // 2 :]) == "easy"
     truth = np.column_stack([np.where(easy, 0.9, 0.1), np.full(len(easy), 0.9)])
-    expected = fit_policy(name, task)[0].expect(unseen.embeddings, unseen.lexical)
+    expected = fitted(name, fits, world, encoder)[0].expect(unseen.embeddings, unseen.lexical)
     knowing, means, ours = (
         float(((quality - unseen.scores) ** 2).mean())
         for quality in (truth, task.inputs.scores.mean(axis=0), expected.quality)
@@ -58,19 +72,19 @@ def test_where_labels_carry_no_signal_the_means_remain(name: str, world: Outcome
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_seed_gives_the_same_bytes(name: str, world: OutcomeTable, encoder: Any) -> None:
-    task, _ = halves(task_on(world, encoder, seed=3))
-    one, two = (fit_policy(name, task)[0].to_tensors() for _ in range(2))
+def test_the_same_seed_gives_the_same_bytes(name: str, world: OutcomeTable, encoder: Any, fits: Fits) -> None:
+    again = fit_policy(name, halves(task_on(world, encoder))[0])
+    one, two = (policy.to_tensors() for policy, _ in (fitted(name, fits, world, encoder), again))
     assert one.keys() == two.keys()
     assert all(one[part].tobytes() == two[part].tobytes() for part in one)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_artifact_predicts_the_bits_that_were_fitted(
-    name: str, tmp_path: Path, world: OutcomeTable, encoder: Any
+    name: str, tmp_path: Path, world: OutcomeTable, encoder: Any, fits: Fits
 ) -> None:
     task, unseen = halves(task_on(world, encoder))
-    policy, facts = fit_policy(name, task)
+    policy, facts = fitted(name, fits, world, encoder)
     folder = save_artifact(artifact_of(policy, task, facts=facts), tmp_path / "art", encoder=encoder)
     loaded = policy_type(name).from_artifact(load_artifact(folder, encoder=encoder))  # type: ignore[attr-defined]
     ours, theirs = (each.expect(unseen.embeddings, unseen.lexical) for each in (policy, loaded))
