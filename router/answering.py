@@ -90,7 +90,8 @@ async def _stream(gateway: Gateway, exchange: Exchange, watch: ClientWatch, send
         await pump(gateway, exchange, stream, watch=watch, send=send)
     finally:
         stream.sent.attempt.abandoned()
-        exchange.counted(stream.relay.generated)  # what was generated is billed, also when nobody waits for the rest
+        # What was generated is billed, also when nobody waits for the rest.
+        exchange.counted(stream.relay.generated, stream.relay.usage)
         await stream.sent.reply.aclose()
 
 

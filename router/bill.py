@@ -1,7 +1,6 @@
 """What a request is billed for: reported usage as far as it makes sense, our own count else, and the time of a GPU."""
 
 from dataclasses import replace
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from policies.policy import ArmFacts
@@ -12,6 +11,7 @@ from router.config.arms import most_seconds
 from router.http.generated import Generated
 from router.http.usage import Source, read_usage
 from router.http.usage_fields import costs_differ, reported_usd
+from router.own_count import may_hide_output, output_tokens, prompt_tokens
 
 if TYPE_CHECKING:
     from router.exchange import Exchange
@@ -25,6 +25,7 @@ def reported(exchange: "Exchange", raw: Any, generated: Generated) -> tuple[Usag
     usage, source, flags = read_usage(
         raw,
         prompt_estimate=exchange.sight.context.prompt_tokens,
+        prompt_count=lambda: prompt_tokens(exchange.ask, exchange.served),
         generated_estimate=generated.token_estimate,
         max_tokens=(exchange.sent_max_tokens or context_tokens) * exchange.chat.n,
         max_prompt=_most_prompt(exchange, context_tokens),
@@ -35,26 +36,38 @@ def reported(exchange: "Exchange", raw: Any, generated: Generated) -> tuple[Usag
     return _with_time(exchange, usage), source, flags
 
 
-def unfinished(exchange: "Exchange", generated: Generated | None) -> Usage:
-    """Our own count of an answer that has no end: the prompt and what was generated.
+def unfinished(exchange: "Exchange", raw: Any, generated: Generated | None) -> tuple[Usage, tuple[str, ...]]:
+    """An answer that has no end: what was reported of it so far, and no less than our own count; and its flags.
 
     Args:
+        raw: What the upstream reported before the end, None if nothing.
         generated: What was seen of it; None of an answer that is not streamed, which shows nothing until it is there.
     """
-    output = generated.token_estimate if generated is not None else _unseen_tokens(exchange)
-    return _with_time(exchange, Usage(input=exchange.sight.context.prompt_tokens, output=output))
+    seen = generated.token_estimate if generated is not None else 0
+    if exchange.attempts and may_hide_output(exchange.served, seen=seen):
+        seen = max(seen, _output_tokens(exchange, exchange.attempts[-1], exchange.served))
+    if raw is not None and generated is not None:
+        usage, _, flags = reported(exchange, raw, generated)
+        return replace(usage, output=max(usage.output, seen)), ("unfinished", *flags)
+    usage = Usage(input=prompt_tokens(exchange.ask, exchange.served), output=seen)
+    return _with_time(exchange, usage), ("unfinished",)
 
 
 def lost_nano_usd(exchange: "Exchange") -> int:
-    """Cost of attempts that nobody got an answer from, as far as a tenant's budget pays for them.
+    """Cost of attempts that nobody got an answer from.
 
-    Whether an endpoint charges for an answer that was cut is its own affair; a budget assumes that it does.
+    Whether an endpoint charges for an answer that was cut is its own affair; we assume that it does.
+
+    Raises:
+        UnknownPrice: One of them was of an arm without a price.
     """
-    if exchange.hold is None:
-        return 0
+    return sum(_estimated_nano_usd(exchange, each) for each in lost_attempts(exchange))
+
+
+def lost_attempts(exchange: "Exchange") -> list[AttemptRecord]:
+    """Attempts after which an endpoint may want its money, and nobody got an answer."""
     unanswered = exchange.attempts[:-1] if exchange.usage_source != "none" else exchange.attempts
-    ended = (each for each in unanswered if each.kind in GENERATED and each.status < 400)
-    return sum(_estimated_nano_usd(exchange, each) for each in ended)
+    return [each for each in unanswered if each.kind in GENERATED and each.status < 400]
 
 
 def _most_prompt(exchange: "Exchange", context_tokens: int) -> int:
@@ -83,23 +96,12 @@ def _gpu_us(exchange: "Exchange", attempt: AttemptRecord, facts: ArmFacts) -> in
 def _estimated_nano_usd(exchange: "Exchange", attempt: AttemptRecord) -> int:
     facts = exchange.setup.arms[attempt.arm]
     usage = Usage(
-        input=exchange.sight.context.prompt_tokens,
-        output=_tokens_in(exchange, attempt.seconds, facts),
+        input=prompt_tokens(exchange.ask, facts),
+        output=_output_tokens(exchange, attempt, facts),
         gpu_us=_gpu_us(exchange, attempt, facts),
     )
     return cost_nano_usd(usage, facts.price)
 
 
-def _unseen_tokens(exchange: "Exchange") -> int:
-    """Of the last attempt, for a budget: an answer that is not streamed shows nothing of what was generated."""
-    if exchange.hold is None or not exchange.attempts:
-        return 0
-    return _tokens_in(exchange, exchange.attempts[-1].seconds, exchange.served)
-
-
-def _tokens_in(exchange: "Exchange", seconds: float, facts: ArmFacts) -> int:
-    """Completion tokens of that long by the declared speed, at most the bound; of a stream all were seen: none."""
-    if exchange.chat.stream:
-        return 0
-    output = ceil(max(seconds, 0.0) * facts.tokens_per_s)
-    return exchange.chat.n * min(output, exchange.sent_max_tokens or output)
+def _output_tokens(exchange: "Exchange", attempt: AttemptRecord, facts: ArmFacts) -> int:
+    return output_tokens(exchange.ask, facts, seconds=attempt.seconds, sent_max_tokens=exchange.sent_max_tokens)

@@ -22,13 +22,14 @@ _SPELLED_OUT = ("text", "refusal", "input_audio")  # all that is read of them is
 def prompt_bound(chat: ChatRequest, *, tokens_per_image: int) -> int:
     """Tokens that the prompt cannot exceed: one for each byte of the request, beside images and what frames it.
 
-    No tokenizer in use makes more than one token of a byte, and JSON's own marks outweigh a template's. An estimate
-    with a margin would be tighter, about a quarter for English, but random letters, rare scripts or a long table
-    between two pages of prose exceed any margin that is worth having; and what is reserved too much comes back.
+    No tokenizer in use makes more than one token of a byte, once it has normalised the text, and JSON's own marks
+    outweigh a template's. An estimate with a margin would be tighter, about a quarter for English, but random letters,
+    rare scripts or a long table between two pages of prose exceed any margin that is worth having; and what is reserved
+    too much comes back.
     """
     frame = FRAME_TOKENS + (TOOL_FRAME_TOKENS if chat.needs_tools or chat.needs_schema else 0)
     pictures = (tokens_per_image * chat.n_images - _image_bytes(chat)) if chat.n_images else 0
-    return len(chat.raw) + frame + pictures
+    return len(chat.raw) + chat.grown_bytes + frame + pictures
 
 
 def _image_bytes(chat: ChatRequest) -> int:
@@ -95,6 +96,13 @@ def is_all_there(chat: ChatRequest, *, images: bool) -> bool:
         and all(part.get("type") in kinds for part in _parts(chat))
         and all(tool.get("type") == "function" for tool in chat.body.get("tools") or ())
     )
+
+
+def sound_bytes(chat: ChatRequest) -> int:
+    """Characters of the request that are sound, as base64."""
+    held = (part.get("input_audio") for part in _parts(chat) if part.get("type") == "input_audio")
+    data = (sound.get("data") for sound in held if isinstance(sound, dict))
+    return sum(len(each) for each in data if isinstance(each, str))
 
 
 def gpu_us(seconds: float, price: Price | None) -> int:

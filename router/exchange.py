@@ -95,11 +95,11 @@ class Exchange:
         self.finish_reasons = tuple(reason for _, reason in sorted(finish_reasons.items()))
         self.tool_calls = tuple(generated.tool_call_ids)
 
-    def counted(self, generated: Generated | None) -> None:
-        """Bill an unfinished answer by our own count: the prompt and what was generated, never nothing."""
+    def counted(self, generated: Generated | None, raw_usage: Any = None) -> None:
+        """Bill an unfinished answer by our own count, the prompt and what was generated, or by what was reported."""
         if self.usage_source == "none":
-            self.usage = unfinished(self, generated)
-            self.usage_source, self.usage_flags = "counted", ("unfinished",)
+            self.usage, self.usage_flags = unfinished(self, raw_usage, generated)
+            self.usage_source = "counted"
 
     @property
     def nano_usd(self) -> int | None:
@@ -111,7 +111,7 @@ class Exchange:
 
     @property
     def lost_nano_usd(self) -> int:
-        """Cost of attempts that nobody got an answer from, for a tenant's budget; see `router.bill`."""
+        """Cost of attempts that nobody got an answer from. Raises UnknownPrice; see `router.bill`."""
         return lost_nano_usd(self)
 
     @property

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from policies.prices import NANO
 from router.baseline import baselines
+from router.bill import lost_attempts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +154,7 @@ class Metrics:
             self._child(self.tokens, model, "output").inc(usage.output)
         for flag in exchange.usage_flags:
             self._child(self.usage_flags, model, flag).inc()
-        if exchange.usage_source != "none" or exchange.lost_nano_usd:
+        if exchange.usage_source != "none" or lost_attempts(exchange):
             usd = exchange.usd
             if usd is None:
                 self._child(self.unpriced, model).inc()

@@ -8,6 +8,9 @@ from router.config.schema import ModeConfig, ModelConfig
 
 Body = dict[str, Any]
 
+# Members by which aggregators (OpenRouter, a LiteLLM proxy) answer with another model than the one that was chosen,
+# reserved for and allowed: which that is, is decided here.
+_OTHER_MODELS = ("models", "fallbacks", "route", "preset")
 HINTS = "gearshift"  # the gateway's own field: meant for us, never sent on
 # Tokens an effort stands for where the endpoint wants a budget; 1024 is the least Anthropic accepts.
 BUDGETS = {"": 2048, "minimal": 1024, "low": 1024, "medium": 2048, "high": 4096}
@@ -32,7 +35,8 @@ def adapt(
         budget_tokens: ``thinking`` with a budget, or disabled for instant; the output bound grows by the budget.
         prompt: the mode's system text goes before the client's own.
 
-    The client's output bound stays; without one the mode's is set. Fields we do not know are sent on.
+    The client's output bound stays; without one the mode's is set. Fields we do not know are sent on, but
+    those that name other models.
     """
     out = adapt_pinned(body, deployment_model=deployment_model)
     family = model_config.thinking
@@ -50,10 +54,12 @@ def adapt(
 
 
 def adapt_pinned(body: Mapping[str, Any], *, deployment_model: str) -> Body:
-    """The client's body as it is, for the model it named: only the name, our own field and the usage request change."""
-    out = dict(body)
+    """The client's body as it is, for the model it named: only the name, our own field and the usage request change.
+
+    What would have an aggregator answer with yet another model is left out.
+    """
+    out = {name: value for name, value in body.items() if name != HINTS and name not in _OTHER_MODELS}
     out["model"] = deployment_model
-    out.pop(HINTS, None)
     if out.get("stream"):
         # Without it there is nothing to bill; the relay drops the usage event again for a client who did not ask.
         out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}

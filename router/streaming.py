@@ -87,7 +87,7 @@ async def pump(gateway: Gateway, exchange: Exchange, stream: OpenStream, *, watc
         relay.end()
     except UpstreamError as error:
         stream.sent.attempt.failed(error)
-        exchange.counted(relay.generated)
+        exchange.counted(relay.generated, relay.usage)
         await settle(gateway, exchange, status="upstream_cut", http_status=200, error=error.kind)
         await end_stream(send, error_event(to_api_error(error)))
         return

@@ -1,6 +1,6 @@
 """What an attempt used, believed only as far as it makes sense: a bill must never hang on an upstream's typo."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from policies.prices import Usage
@@ -21,29 +21,32 @@ def read_usage(
     generated_estimate: int,
     max_tokens: int | None,
     max_prompt: int | None = None,
+    prompt_count: Callable[[], int] | None = None,
 ) -> tuple[Usage, Source, tuple[str, ...]]:
     """Validate reported usage; never raises.
 
     Args:
         raw: The upstream's `usage`, of any JSON type.
-        prompt_estimate: Our own count of prompt tokens, used where theirs makes no sense.
+        prompt_estimate: Prompt tokens that were surely there: far less is not believed.
         generated_estimate: Our own count of completion tokens (see `Generated.token_estimate`).
         max_tokens: Bound of the whole completion (all choices) that was sent upstream, if any.
         max_prompt: Tokens that the prompt cannot exceed, if that is known.
+        prompt_count: Our own count of the prompt, billed where theirs makes no sense; None: `prompt_estimate`.
 
     Returns:
         The usage; ``upstream`` if both totals are theirs, else ``counted``; and a flag for everything that was odd.
     """
+    own_prompt = prompt_count or (lambda: prompt_estimate)
     if type(raw) is not dict:
         flag = "usage_missing" if raw is None else "usage_not_an_object"
-        return Usage(input=prompt_estimate, output=generated_estimate), "counted", (flag,)
+        return Usage(input=own_prompt(), output=generated_estimate), "counted", (flag,)
     flags: list[str] = []
     counts = read_counts(raw, flags)
     n_input = _believed(counts.input, prompt_estimate, "prompt_tokens", flags)
     n_output = _believed(counts.output, generated_estimate, "completion_tokens", flags)
     counts.input = n_input  # a total beside a senseless prompt tells nothing
     source: Source = "counted" if n_input is None or n_output is None else "upstream"
-    n_input = prompt_estimate if n_input is None else _bounded(n_input, max_prompt, "prompt", flags)
+    n_input = own_prompt() if n_input is None else _bounded(n_input, max_prompt, "prompt", flags)
     if n_output is None:
         n_output, reasoning = _own_output(counts, generated_estimate, max_tokens), counts.reasoning
     else:

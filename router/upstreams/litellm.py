@@ -17,6 +17,18 @@ from router.upstreams.base import Call, UpstreamError
 from router.upstreams.wire import HANDED_ON, MESSAGE_CHARS, retry_after_s
 
 INSTALL = "pip install 'gearshift[litellm]'"
+# What a request may tell the SDK. Among its other arguments are where to send the key, which models to try instead,
+# what to pretend for an answer, and what to charge: they are the operator's, never the client's.
+MEMBERS = frozenset(
+    (
+        "audio", "dimensions", "encoding_format", "frequency_penalty", "function_call", "functions", "input",
+        "length_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages", "min_p",
+        "modalities", "model", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+        "reasoning_effort", "repetition_penalty", "response_format", "safety_identifier", "seed",
+        "service_tier", "stop", "store", "stream", "stream_options", "temperature", "thinking", "tool_choice",
+        "tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
+    )
+)  # fmt: skip
 DONE = b"data: [DONE]\n\n"
 
 
@@ -49,7 +61,8 @@ class LiteLLMUpstream:
         headers = {**self._headers, "x-request-id": call.request_id}
         function = sdk.aembedding if call.path.endswith("/embeddings") else sdk.acompletion
         # The SDK's own timeout is only a net below ours: it cannot tell first byte, pause and total apart.
-        arguments = {**call.body, **self._fixed, "extra_headers": headers, "timeout": timeouts.total_s}
+        asked = {name: value for name, value in call.body.items() if name in MEMBERS}
+        arguments = {**asked, **self._fixed, "extra_headers": headers, "timeout": timeouts.total_s}
         try:
             async with asyncio.timeout_at(started + min(timeouts.first_byte_s, timeouts.total_s)):
                 answer = await function(**arguments)

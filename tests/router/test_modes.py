@@ -123,3 +123,9 @@ def test_streams_always_ask_for_usage(given: dict[str, Any] | None) -> None:
 def test_a_pinned_body_is_sent_as_it_is() -> None:
     body = {"model": "m", "messages": [USER], "max_tokens": 5, "gearshift": {}}
     assert adapt_pinned(body, deployment_model="real") == {"model": "real", "messages": [USER], "max_tokens": 5}
+
+
+def test_a_request_cannot_name_models_beside_the_one_that_was_chosen() -> None:
+    more = {"models": ["dear"], "fallbacks": [{"model": "dear"}], "route": "fallback", "preset": "mine", "top_k": 5}
+    assert adapted("m/instant", "none", **more) == {"model": "real", "messages": [USER], "top_k": 5}
+    assert adapt_pinned({"model": "m", **more}, deployment_model="real") == {"model": "real", "top_k": 5}

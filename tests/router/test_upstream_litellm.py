@@ -15,6 +15,7 @@ from router.config.schema import Deployment, Timeouts
 from router.http.usage import read_usage
 from router.upstreams.base import Call, UpstreamError
 from router.upstreams.fake import FakeServer
+from router.upstreams.fake_script import Answer, Script
 from router.upstreams.litellm import LiteLLMMissing, LiteLLMUpstream, load_litellm
 
 HERE = importlib.util.find_spec("litellm") is not None
@@ -41,12 +42,10 @@ async def upstream(server: FakeServer) -> AsyncIterator[LiteLLMUpstream]:
     await upstream.aclose()
 
 
-def call(*, stream: bool = False, fake: dict[str, Any] | None = None, **more: Any) -> Call:
+def call(*, stream: bool = False, **more: Any) -> Call:
     body = {"model": "openai/m", "messages": [{"role": "user", "content": "hi"}], "stream": stream, **more}
     if stream:
         body["stream_options"] = {"include_usage": True}
-    if fake:
-        body["extra_body"] = {"fake": fake}
     return Call(body=body, raw=b"", stream=stream, request_id="req-1")
 
 
@@ -56,6 +55,24 @@ async def test_a_plain_answer_is_openai_json(server: FakeServer, upstream: LiteL
     assert answer["choices"][0]["message"]["content"].startswith("This is scripted answer")
     assert answer["usage"]["completion_tokens"] > 0
     assert server.requests[0].request_id == "req-1"
+
+
+@pytest.mark.asyncio
+async def test_a_request_says_nothing_of_where_it_goes_and_what_it_costs(
+    server: FakeServer, upstream: LiteLLMUpstream
+) -> None:
+    theirs = {
+        "api_base": "http://127.0.0.1:9/v1", "base_url": "http://127.0.0.1:9/v1", "api_key": "theirs",
+        "mock_response": "made up", "fallbacks": [{"model": "openai/dear"}], "custom_llm_provider": "anthropic",
+        "extra_headers": {"authorization": "Bearer theirs"}, "extra_body": {"model": "dear"}, "input_cost_per_token": 0,
+        "temperature": 0.5,
+    }  # fmt: skip
+    answer = orjson.loads(await (await upstream.send(call(**theirs), PATIENT)).read())
+    (seen,) = server.requests
+    assert answer["choices"][0]["message"]["content"].startswith("This is scripted answer")
+    assert seen.headers["authorization"] == "Bearer k"
+    assert {name: seen.body[name] for name in ("model", "temperature")} == {"model": "m", "temperature": 0.5}
+    assert not {"mock_response", "fallbacks", "api_base", "input_cost_per_token"} & seen.body.keys()
 
 
 @pytest.mark.asyncio
@@ -89,24 +106,27 @@ async def test_a_tool_call_survives(upstream: LiteLLMUpstream) -> None:
 async def test_a_providers_error_keeps_its_status_and_is_tried_once(
     server: FakeServer, upstream: LiteLLMUpstream, fault: str, status: int, retryable: bool, handed_on: bool
 ) -> None:
+    server.script = Script({"m": Answer(fault=fault)})
     with pytest.raises(UpstreamError) as caught:
-        await upstream.send(call(fake={"fault": fault}), PATIENT)
+        await upstream.send(call(), PATIENT)
     error = caught.value
     assert (error.status, error.retryable, error.client_error is not None) == (status, retryable, handed_on)
     assert len(server.requests) == 1
 
 
 @pytest.mark.asyncio
-async def test_a_hanging_provider_is_a_timeout(upstream: LiteLLMUpstream) -> None:
+async def test_a_hanging_provider_is_a_timeout(server: FakeServer, upstream: LiteLLMUpstream) -> None:
     await upstream.probe()
+    server.script = Script({"m": Answer(fault="hang_before_status")})
     with pytest.raises(UpstreamError) as caught:
-        await upstream.send(call(fake={"fault": "hang_before_status"}), Timeouts(first_byte_s=0.2))
+        await upstream.send(call(), Timeouts(first_byte_s=0.2))
     assert caught.value.kind == "timeout"
 
 
 @pytest.mark.asyncio
-async def test_a_cut_stream_never_ends_in_done(upstream: LiteLLMUpstream) -> None:
-    reply = await upstream.send(call(stream=True, fake={"fault": "cut_after_3_events"}), PATIENT)
+async def test_a_cut_stream_never_ends_in_done(server: FakeServer, upstream: LiteLLMUpstream) -> None:
+    server.script = Script({"m": Answer(fault="cut_after_3_events")})
+    reply = await upstream.send(call(stream=True), PATIENT)
     seen: list[bytes] = []
 
     async def drain() -> None:
