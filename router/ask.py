@@ -78,7 +78,7 @@ async def understand(
         before=await _before(sessions, caller, chat, headers, session=session),
         trade_off=paced(_trade_off(setup, chat, caller, target), multiplier),
         explore=min(caller.config.explore, 1.0 if chat.hints.explore is None else chat.hints.explore),
-        end_user=end_user_of(caller, chat, secret),
+        end_user=end_user_of(caller, chat.end_user, secret),
         multiplier=multiplier,
     )
 

@@ -17,6 +17,7 @@ from router.bound import dearest_nano_usd, gpu_us
 from router.closing import record
 from router.config.arms import most_seconds
 from router.config.schema import Deployment
+from router.end_user import end_user_of
 from router.errors import BadRequest, StoreDown
 from router.gateway import Gateway
 from router.http.embedding_usage import read_embedding_usage
@@ -46,6 +47,7 @@ class EmbeddingCall:
     asked: EmbeddingsRequest
     request_id: str
     started: float
+    end_user: str | None = None
     attempts: list[AttemptRecord] = field(default_factory=list)
     usage: Usage = field(default_factory=Usage)
     usage_source: str = "none"
@@ -159,6 +161,7 @@ class EmbeddingCall:
             explore=0.0, policy=self.setup.policy_label,
             config=self.setup.config_hash, encoder_id="", far=False, state="live", stream=False,
             prompt_tokens=self.estimate, features=[], embedding_dim=0,
+            tags=dict(self.asked.hints.tags), end_user=self.end_user,
         )  # fmt: skip
         return Start(self.request_id, caller.organisation, make_stub(row), row_json(row), b"", self.hold, self.claim)
 
@@ -189,7 +192,8 @@ async def embed_upstream(gateway: Gateway, asked: EmbeddingsRequest, caller: Cal
     Raises:
         ApiError: The budget has no room, the store is down, or no endpoint answered; the outcome is settled.
     """
-    call = EmbeddingCall(gateway.setup, caller, asked, f"embd-{ULID()}", perf_counter())
+    end_user = end_user_of(caller, asked.end_user, gateway.secret)
+    call = EmbeddingCall(gateway.setup, caller, asked, f"embd-{ULID()}", perf_counter(), end_user)
     if caller.windows and call.facts.price is None:
         raise BadRequest(
             f"the price of model {asked.model!r} is unknown, so it cannot be paid from a budget; use another model",

@@ -2,20 +2,18 @@
 
 import hmac
 
-from router.http.parse import ChatRequest
 from router.tenants import Caller
 
 PSEUDONYM = "hmac:"
 _CLEAR_CHARS = 256
 
 
-def end_user_of(caller: Caller, chat: ChatRequest, secret: bytes) -> str | None:
-    """The request's `user` (or `safety_identifier`); None where it names nobody.
+def end_user_of(caller: Caller, named: str, secret: bytes) -> str | None:
+    """As the log has it, the request's `user` (or `safety_identifier`); None where it names nobody.
 
     An end user's id is personal data, so it is an HMAC bound to the tenant, the same for each of a user's requests;
     where the tenant stores prompts, which tell more, it stands as it came, up to 256 characters.
     """
-    named = chat.end_user
     if not named:
         return None
     if caller.config.store_prompts and len(named) <= _CLEAR_CHARS:

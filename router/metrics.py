@@ -178,6 +178,8 @@ class Metrics:
         tenant, model = call.caller.tenant, call.asked.model
         self._child(self.requests, tenant, call.facts.name, status).inc()
         self._child(self.tokens, model, "input").inc(call.usage.input)
+        for flag in call.usage_flags:
+            self._child(self.usage_flags, model, flag).inc()
         if (nano := call.nano_usd) is not None:
             self._child(self.cost_usd, tenant, model, call.facts.mode).inc(nano / NANO)
         elif call.usage_source != "none":

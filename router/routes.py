@@ -103,10 +103,18 @@ class Routes:
             raise Unavailable(str(busy), code="encoder_busy", retry_after_s=1) from busy
 
     async def _embeddings_upstream(self, asked: EmbeddingsRequest, caller: Caller) -> Response:
-        model, allowed = self._gateway.setup.config.models[asked.model], caller.allowed
+        model, allowed, hints = self._gateway.setup.config.models[asked.model], caller.allowed, asked.hints
         if (allowed.models is not None and asked.model not in allowed.models) or not is_within(model, allowed.regions):
             raise NotFound(
                 f"model {asked.model!r} is not allowed for this tenant", param="model", code="model_not_found"
+            )
+        near = hints.regions if hints.regions or hints.residency else None
+        if asked.model not in (hints.models or (asked.model,)) or not is_within(model, near):
+            raise BadRequest(
+                f"model {asked.model!r} is not among gearshift.models, or not within gearshift.regions and residency; "
+                "drop the demand or name another model",
+                param="model",
+                code="no_eligible_model",
             )
         raw, headers = await embed_upstream(self._gateway, asked, caller)
         return Response(raw, media_type=JSON, headers=headers)

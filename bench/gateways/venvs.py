@@ -44,7 +44,7 @@ def install(peer: str) -> None:
         return
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True, env=env)
-    pip = [str(python_of(peer)), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)]
+    pip = [str(python_of(peer)), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(lock)]
     subprocess.run(pip, check=True, env=env)
     # Some packages ship templates that are no valid Python: compileall reports them and its exit status means nothing.
     subprocess.run(

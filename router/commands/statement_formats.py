@@ -16,6 +16,7 @@ _PAID = ("nano_usd", "failed_nano_usd", "cancelled_nano_usd")
 _NUMBERS = tuple(
     part for name in SUMMED for part in ((name.replace("nano_usd", "usd"), name) if name in _PAID else (name,))
 )
+_FORMULA = tuple("=+-@\t\n")
 _HEADS = ("requests", "input", "cached", "written", "output", "reasoning", "USD", "unknown", "failed", "cancelled")
 
 
@@ -104,13 +105,24 @@ def plain(told: Told) -> dict[str, Any]:
 
 
 def _write_csv(found: Statement) -> None:
-    """A header, a line for each group and one for the total; what the log does not name is empty."""
+    """A header, a line for each group and one for the total; what the log does not name is empty.
+
+    Tags and end users are clients' words. A spreadsheet would run one that begins like a formula, so it gets an
+    apostrophe before it, which a spreadsheet takes for "this is text". Source: OWASP, "CSV Injection".
+    """
     rows = csv.writer(sys.stdout, lineterminator="\n")
     rows.writerow(("line", *found.by, *_NUMBERS))
     lines = [("group", key, sums) for key, sums in found.ordered()]
     for line, key, sums in (*lines, ("total", (None,) * len(found.by), found.total())):
         amounts = _amounts(sums)
-        rows.writerow((line, *key, *(amounts[name] for name in _NUMBERS)))
+        rows.writerow((line, *map(_inert, key), *(amounts[name] for name in _NUMBERS)))
+
+
+def _inert(name: str | None) -> str | None:
+    if name is None:
+        return None
+    text = name.replace("\r\n", "\n").replace("\r", "\n")  # csv does not quote a lone \r, and a row would begin there
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _show(told: Told) -> None:

@@ -1,11 +1,10 @@
-"""What an embeddings call used, believed only as far as it makes sense, like `router.http.usage` for answers."""
+"""What an embeddings call used, believed only as far as it makes sense, by the rules of `router.http.usage`."""
 
 from typing import Any
 
 from policies.prices import Usage
-from router.http.usage import MAX_PLAUSIBLE, Source
-
-_OVER_BOUND, _SLACK = 1.5, 64  # as of completions: what is above is not believed
+from router.http.usage import Source, believed, bounded
+from router.http.usage_fields import read_counts
 
 
 def read_embedding_usage(raw: Any, *, estimate: int, bound: int) -> tuple[Usage, Source, tuple[str, ...]]:
@@ -22,15 +21,10 @@ def read_embedding_usage(raw: Any, *, estimate: int, bound: int) -> tuple[Usage,
     if type(raw) is not dict:
         flag = "usage_missing" if raw is None else "usage_not_an_object"
         return Usage(input=estimate), "counted", (flag,)
-    given = raw.get("prompt_tokens", raw.get("total_tokens"))
-    if given is None:
-        return Usage(input=estimate), "counted", ("missing_prompt_tokens",)
-    if type(given) is not int or not 0 <= given <= MAX_PLAUSIBLE:
-        return Usage(input=estimate), "counted", ("bad_prompt_tokens",)
-    if given == 0:
-        return Usage(input=estimate), "counted", ("zero_prompt_tokens",)
-    if given <= bound:
-        return Usage(input=given), "upstream", ()
-    if given <= bound * _OVER_BOUND + _SLACK:
-        return Usage(input=given), "upstream", ("over_bound",)
-    return Usage(input=bound), "upstream", ("over_bound", "implausible_prompt_tokens")
+    flags: list[str] = []
+    counts = read_counts(raw, flags)
+    told = counts.total if counts.input is None and not flags else counts.input  # some endpoints tell the total alone
+    n_input = believed(told, estimate, "prompt_tokens", flags)
+    if n_input is None:
+        return Usage(input=estimate), "counted", tuple(flags)
+    return Usage(input=bounded(n_input, bound, "prompt", flags)), "upstream", tuple(flags)

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from router.config.schema import Limits
 from router.errors import BadRequest
 from router.http.body import decode_object
+from router.http.hints import Hints, read_hints
 from router.http.messages import refuse
-from router.http.parse import read_model
+from router.http.parse import check_kinds, read_end_user, read_model
 
 MAX_INPUTS = 2048  # OpenAI's own bound
 _MAX_DIMENSIONS = 65_536
@@ -27,6 +28,7 @@ class EmbeddingsRequest:
         texts: The inputs as texts, or None when they came as token ids (`tokens`), which only their model can read.
         tokens: The inputs as token ids, or None.
         dimensions: Length the vectors are to have, None for the model's own.
+        end_user: `user`, else `safety_identifier`; empty when absent.
     """
 
     body: dict[str, Any]
@@ -36,6 +38,8 @@ class EmbeddingsRequest:
     tokens: tuple[tuple[int, ...], ...] | None
     encoding_format: Literal["float", "base64"]
     dimensions: int | None
+    hints: Hints
+    end_user: str
 
 
 def parse_embeddings(raw: bytes, limits: Limits) -> EmbeddingsRequest:
@@ -45,13 +49,16 @@ def parse_embeddings(raw: bytes, limits: Limits) -> EmbeddingsRequest:
         BadRequest: ``param`` names the member, the message says what belongs there.
     """
     body = decode_object(raw, limits)
-    body.pop("gearshift", None)
+    hints = read_hints(body.pop("gearshift", None))
+    check_kinds(body)
     model = read_model(body)
     dimensions = body.get("dimensions")
     if dimensions is not None and (type(dimensions) is not int or not 1 <= dimensions <= _MAX_DIMENSIONS):
         refuse("dimensions", f"an integer from 1 to {_MAX_DIMENSIONS}", dimensions)
     texts, tokens = _read_input(body.get("input"))
-    return EmbeddingsRequest(body, raw, model, texts, tokens, _read_format(body), dimensions)
+    return EmbeddingsRequest(
+        body, raw, model, texts, tokens, _read_format(body), dimensions, hints, read_end_user(body)
+    )
 
 
 def _read_format(body: dict[str, Any]) -> Literal["float", "base64"]:

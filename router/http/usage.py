@@ -6,7 +6,7 @@ from typing import Any, Literal
 from policies.prices import Usage
 from router.http.usage_fields import MAX_PLAUSIBLE, Counts, read_counts
 
-__all__ = ["MAX_PLAUSIBLE", "Source", "client_usage", "read_usage"]
+__all__ = ["MAX_PLAUSIBLE", "Source", "believed", "bounded", "client_usage", "read_usage"]
 
 Source = Literal["upstream", "counted"]
 _OVER_BOUND = 1.5  # a side that is longer than this times its bound is not believed
@@ -42,16 +42,16 @@ def read_usage(
         return Usage(input=own_prompt(), output=generated_estimate), "counted", (flag,)
     flags: list[str] = []
     counts = read_counts(raw, flags)
-    n_input = _believed(counts.input, prompt_estimate, "prompt_tokens", flags)
-    n_output = _believed(counts.output, generated_estimate, "completion_tokens", flags)
+    n_input = believed(counts.input, prompt_estimate, "prompt_tokens", flags)
+    n_output = believed(counts.output, generated_estimate, "completion_tokens", flags)
     counts.input = n_input  # a total beside a senseless prompt tells nothing
     source: Source = "counted" if n_input is None or n_output is None else "upstream"
-    n_input = own_prompt() if n_input is None else _bounded(n_input, max_prompt, "prompt", flags)
+    n_input = own_prompt() if n_input is None else bounded(n_input, max_prompt, "prompt", flags)
     if n_output is None:
         n_output, reasoning = _own_output(counts, generated_estimate, max_tokens), counts.reasoning
     else:
         n_output, reasoning = _with_hidden(counts, n_output, max_tokens, flags)
-        n_output = max(_bounded(n_output, max_tokens, "completion", flags), _seen(generated_estimate, flags))
+        n_output = max(bounded(n_output, max_tokens, "completion", flags), _seen(generated_estimate, flags))
     if counts.cached_input + counts.cache_write > n_input:
         # One of them is wrong. The prompt we can count ourselves, so it is not billed for less than that.
         flags.append("cache_over_prompt")
@@ -93,7 +93,7 @@ def _shown_counts(usage: Usage, kept: Mapping[str, Any]) -> dict[str, Any]:
     return {"prompt_tokens": usage.input, "completion_tokens": usage.output, "total_tokens": total, **parts}
 
 
-def _believed(given: int | None, estimate: int, name: str, flags: list[str]) -> int | None:
+def believed(given: int | None, estimate: int, name: str, flags: list[str]) -> int | None:
     """The reported total unless it is absent, or zero or next to nothing where we saw that there was something."""
     if given is None:
         if f"bad_{name}" not in flags:
@@ -133,7 +133,7 @@ def _with_hidden(counts: Counts, n_output: int, max_tokens: int | None, flags: l
     return n_output + hidden, reasoning or hidden
 
 
-def _bounded(tokens: int, bound: int | None, side: str, flags: list[str]) -> int:
+def bounded(tokens: int, bound: int | None, side: str, flags: list[str]) -> int:
     """More than its bound is charged as reported; far more than that is not believed, and the bound is charged."""
     if bound is None or tokens <= bound:
         return tokens

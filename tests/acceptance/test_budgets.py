@@ -57,16 +57,29 @@ def bill(seen: Sequence[Seen]) -> int:
     return total
 
 
-def shown(gateway: RunningGateway) -> dict[str, Any]:
-    """`gearshift budget show --json` of the only tenant, up or down."""
-    command = [str(Path(sys.executable).parent / "gearshift"), "budget", "show", "--json"]
+def budget(gateway: RunningGateway, *command: str) -> Any:
+    """What `gearshift budget ... --json` tells, up or down; its exit status is 0."""
     done = subprocess.run(
-        [*command, "--config", str(gateway.config_file), "--store-dir", str(gateway.store_dir)],
+        [str(Path(sys.executable).parent / "gearshift"), "budget", *command, "--json",
+         "--config", str(gateway.config_file), "--store-dir", str(gateway.store_dir)],
         capture_output=True, check=False, timeout=60, env=os.environ.copy(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
-    (window,) = json.loads(done.stdout)["default"]["windows"]
+    return json.loads(done.stdout)
+
+
+def shown(gateway: RunningGateway) -> dict[str, Any]:
+    """The window of the only tenant."""
+    (window,) = budget(gateway, "show")["default"]["windows"]
     return dict(window)
+
+
+def stated(gateway: RunningGateway) -> set[int]:
+    """Nano-USD of the month as the statement has them: its total, that of its groups, its entries and the counter."""
+    told = budget(gateway, "statement", "--window", "month", "--by", "model", "--by", "hour")
+    (window,) = told["windows"]
+    groups = sum(each["nano_usd"] for each in told["groups"])
+    return {told["total"]["nano_usd"], groups, window["entries_nano_usd"], window["counter_nano_usd"]}
 
 
 def budgeted(base_url: str, nano_usd: int, *models: str) -> dict[str, Any]:
@@ -162,8 +175,10 @@ class Fleet:
         return await asyncio.to_thread(count)
 
     async def agrees(self) -> bool:
-        """Whether statement, entries of the log and counters are equal."""
-        return (await asyncio.to_thread(reconcile, self.store_url, self.folder)).agrees
+        """Whether statement, entries of the log and counters are equal, and the first is of all that was spent."""
+        reconciled = await asyncio.to_thread(reconcile, self.store_url, self.folder)
+        spent = (await asyncio.to_thread(shown, self.gateways[0]))["spent_nano_usd"]
+        return reconciled.agrees and await asyncio.to_thread(stated, self.gateways[0]) == {spent}
 
 
 @asynccontextmanager

@@ -8,9 +8,10 @@ import orjson
 import pytest
 import redis
 from counters import counts_in
-from rig import Got, Json, World, tree, until
+from rig import SECRET, Got, Json, World, body, tree, until
 
 from policies.prices import Usage
+from router.end_user import pseudonym
 from router.http.embedding_usage import read_embedding_usage
 from router.store.balances import read_balances
 from router.store.embedded import EmbeddedValkey
@@ -188,6 +189,10 @@ async def test_without_a_store_it_is_paid_from_what_was_set_aside(tmp_path: Path
 @pytest.mark.parametrize(("raw", "expected"), [
     ({"prompt_tokens": 7, "total_tokens": 7}, (7, "upstream", ())),
     ({"total_tokens": 7}, (7, "upstream", ())),
+    ({"input_tokens": 7}, (7, "upstream", ())),
+    ({"prompt_tokens": None, "total_tokens": 7}, (7, "upstream", ())),
+    ({"prompt_tokens": -3, "total_tokens": 7}, (5, "counted", ("bad_prompt_tokens",))),
+    ({"total_tokens": -3}, (5, "counted", ("bad_total_tokens", "missing_prompt_tokens"))),
     (None, (5, "counted", ("usage_missing",))),
     ([], (5, "counted", ("usage_not_an_object",))),
     ({}, (5, "counted", ("missing_prompt_tokens",))),
@@ -195,9 +200,83 @@ async def test_without_a_store_it_is_paid_from_what_was_set_aside(tmp_path: Path
     ({"prompt_tokens": -3}, (5, "counted", ("bad_prompt_tokens",))),
     ({"prompt_tokens": True}, (5, "counted", ("bad_prompt_tokens",))),
     ({"prompt_tokens": 10**12}, (5, "counted", ("bad_prompt_tokens",))),
-    ({"prompt_tokens": 140}, (140, "upstream", ("over_bound",))),
-    ({"prompt_tokens": 10_000}, (100, "upstream", ("over_bound", "implausible_prompt_tokens"))),
+    ({"prompt_tokens": 140}, (140, "upstream", ("prompt_over_bound",))),
+    ({"prompt_tokens": 10_000}, (100, "upstream", ("prompt_over_bound", "implausible_prompt_tokens"))),
 ])  # fmt: skip
 def test_usage_is_believed_as_far_as_it_makes_sense(raw: Any, expected: tuple[int, str, tuple[str, ...]]) -> None:
     tokens, source, flags = expected
     assert read_embedding_usage(raw, estimate=5, bound=100) == (Usage(input=tokens), source, flags)
+
+
+@pytest.mark.parametrize(("told", "expected"), [
+    (3_121, (3_121, "upstream", ())),
+    (3_120, (50_000, "counted", ("low_prompt_tokens",))),
+    (1, (50_000, "counted", ("low_prompt_tokens",))),
+])  # fmt: skip
+def test_next_to_nothing_is_not_believed_of_a_long_input(told: int, expected: tuple[int, str, tuple[str, ...]]) -> None:
+    tokens, source, flags = expected
+    found = read_embedding_usage({"prompt_tokens": told}, estimate=50_000, bound=200_000)
+    assert found == (Usage(input=tokens), source, flags)
+
+
+@pytest.mark.asyncio
+async def test_who_and_what_it_was_for_is_in_its_row_as_of_an_answer(valkey_url: str, tmp_path: Path) -> None:
+    said: Json = {"gearshift": {"tags": {"team": "search"}}}
+    async with World(valkey_url, tmp_path, tree(tenants={"t": {"organisation": "acme"}})) as world:
+        for named in ({"user": "ann@example.org"}, {"safety_identifier": "ann@example.org"}):
+            assert (await embed(world, **named, **said)).status == 200
+        assert (await world.chat(body(model="small", user="ann@example.org", **said))).status == 200
+        assert (await embed(world)).status == 200
+        *named_rows, nobody = world.rows(b"d")
+        assert "example.org" not in str(world.rows(b"d") + world.rows(b"o"))
+    known = pseudonym("ann@example.org", organisation="acme", tenant="t", secret=SECRET)
+    assert [(row["end_user"], row["tags"]) for row in named_rows] == [(known, {"team": "search"})] * 3
+    assert (nobody["end_user"], nobody["tags"]) == (None, {})
+
+
+@pytest.mark.parametrize(("more", "param"), [
+    ({"user": 7}, "user"),
+    ({"safety_identifier": ["ann"]}, "safety_identifier"),
+    ({"gearshift": []}, "gearshift"),
+    ({"gearshift": {"tags": {"team": 7}}}, "gearshift.tags"),
+    ({"gearshift": {"tag": {"team": "x"}}}, "gearshift.tag"),
+])  # fmt: skip
+@pytest.mark.asyncio
+async def test_a_wrong_user_or_hint_is_refused_before_anything_is_paid(
+    valkey_url: str, tmp_path: Path, more: Json, param: str
+) -> None:
+    async with World(valkey_url, tmp_path, tree(**paid(10 * BOUND))) as world:
+        got = await embed(world, **more)
+        assert world.rows(b"d") == []
+    assert (got.status, got.error["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(("hints", "status"), [
+    ({"models": ["large"]}, 400), ({"models": ["small", "large"]}, 200),
+    ({"regions": ["us"]}, 400), ({"regions": ["eu"]}, 200),
+    ({"residency": "local"}, 400), ({"residency": "local", "regions": ["eu"]}, 200),
+])  # fmt: skip
+@pytest.mark.asyncio
+async def test_a_text_goes_nowhere_that_its_own_hints_forbid(
+    valkey_url: str, tmp_path: Path, hints: Json, status: int
+) -> None:
+    plain = tree()
+    plain["models"]["small"]["deployments"][0]["region"] = "eu"
+    async with World(valkey_url, tmp_path, plain) as world:
+        got = await embed(world, gearshift=hints)
+        assert len(world.rows(b"d")) == (status == 200)
+    assert got.status == status
+    assert status == 200 or got.error["code"] == "no_eligible_model"
+
+
+@pytest.mark.asyncio
+async def test_odd_usage_is_counted_in_the_series(valkey_url: str, tmp_path: Path) -> None:
+    silent = {"small": {"fault": "usage_missing"}}
+    async with World(valkey_url, tmp_path, tree("small", "large"), scripts=silent) as world:
+        for model in ("small", "large"):
+            assert (await embed(world, model=model)).status == 200
+        (family,) = world.gateway.metrics.usage_flags.collect()
+        outcomes = [row["usage_flags"] for row in world.rows(b"o")]
+    counted = [(sample.labels, sample.value) for sample in family.samples if sample.name.endswith("_total")]
+    assert outcomes == [["usage_missing"], []]
+    assert counted == [({"model": "small", "flag": "usage_missing"}, 1.0)]

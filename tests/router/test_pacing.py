@@ -313,17 +313,28 @@ async def test_the_strictest_of_a_tenants_budgets_paces_it(valkey_url: str, tmp_
         assert world.gateway.pacing.multiplier(caller, world.gateway.rng) > 14.0
 
 
+@pytest.mark.parametrize(("change", "kept"), [
+    ({}, 10),
+    ({"alerts": {"levels": [50]}}, 10),
+    ({"policy": {"name": "uniform"}}, 0),
+    ({"modes": {"instant": {"max_tokens": 50}}}, 0),
+    ({"models": {**tree()["models"], "other": tree("other")["models"]["other"]}}, 0),
+])  # fmt: skip
 @pytest.mark.asyncio
-async def test_a_new_configuration_forgets_what_was_predicted_but_keeps_the_pace(
-    valkey_url: str, tmp_path: Path
+async def test_other_models_or_policies_forget_what_was_predicted_and_any_configuration_keeps_the_pace(
+    valkey_url: str, tmp_path: Path, change: Json, kept: int
 ) -> None:
     async with World(valkey_url, tmp_path, tree(**paced(0.02)), policy=Thrifty()) as world:
         await spent(world)
-        caller = world.gateway.setup.tenants.authenticate({})
-        before = world.gateway.pacing.multiplier(caller, world.gateway.rng)
-        world.gateway.setup = world.setup_of(world.config.model_copy(), Thrifty())
-        await look(world)  # eight requests have to come before another pace is found
-        assert world.gateway.pacing.multiplier(caller, world.gateway.rng) == pytest.approx(before, rel=1e-3)
+        caller, pacing = world.gateway.setup.tenants.authenticate({}), world.gateway.pacing
+        (traffic,) = pacing._traffic.values()
+        before, rows = pacing.multiplier(caller, world.gateway.rng), len(traffic.curve)
+        world.config = config_of(tree(**{**paced(0.02), **change}))
+        world.gateway.setup = world.setup_of(world.config, Thrifty())
+        await look(world)  # of what was forgotten: eight requests have to come before another pace is found
+        assert (rows, len(traffic.curve)) == (10, kept)
+        assert before > 14.0
+        assert pacing.multiplier(caller, world.gateway.rng) == pytest.approx(before, rel=0.01)
 
 
 @pytest.mark.asyncio

