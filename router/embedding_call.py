@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from ulid import ULID
 
-from policies.features import estimate_tokens
+from policies.features import count_tokens
 from policies.policy import ArmFacts
 from policies.prices import NANO, UnknownPrice, Usage, cost_nano_usd
 from policies.records import AttemptRecord, DecisionRow, OutcomeRow
@@ -22,6 +22,7 @@ from router.errors import BadRequest, StoreDown
 from router.gateway import Gateway
 from router.http.embedding_usage import read_embedding_usage
 from router.http.embeddings import EmbeddingsRequest
+from router.http.normal_forms import grown_bytes
 from router.http.rate_headers import rate_headers
 from router.limiting import limited
 from router.opening import told_of_outages
@@ -63,14 +64,15 @@ class EmbeddingCall:
 
     @property
     def most_tokens(self) -> int:
-        """No tokenizer makes more than one token of a byte, and a token id is at least a byte and a comma."""
-        return len(self.asked.raw) + FRAME_TOKENS
+        """No tokenizer makes more than one token of a byte of its normal form, and a token id is at least a byte and a comma."""
+        grown = sum(map(grown_bytes, self.asked.texts)) if self.asked.texts is not None else 0
+        return len(self.asked.raw) + grown + FRAME_TOKENS
 
     @property
     def estimate(self) -> int:
         """Our own count of the input's tokens."""
         if self.asked.texts is not None:
-            return sum(map(estimate_tokens, self.asked.texts))
+            return sum(map(count_tokens, self.asked.texts))
         return sum(map(len, self.asked.tokens or ()))
 
     @property
@@ -88,9 +90,7 @@ class EmbeddingCall:
 
     @property
     def lost(self) -> list[Usage]:
-        """Of attempts that nobody got an answer from, as far as a budget pays for them."""
-        if not self.caller.windows:
-            return []
+        """Of attempts that nobody got an answer from."""
         unanswered = self.attempts[:-1] if self.usage_source != "none" else self.attempts
         ended = (each for each in unanswered if each.kind in GENERATED and each.status < 400)
         return [Usage(input=self.estimate, gpu_us=self._gpu_us(each)) for each in ended]
