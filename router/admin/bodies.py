@@ -91,6 +91,9 @@ class ErasureShown(BaseModel):
     is_compact: Annotated[
         bool | None, Field(description="False: run BGREWRITEAOF or BGSAVE on the store, whose files still hold it")
     ]
+    left: Annotated[
+        list[str] | None, Field(description="What is or may be left, and what to do about it; empty: all is gone")
+    ]
 
 
 class Failure(BaseModel):

@@ -10,6 +10,8 @@ from router.commands.directory import AsJson, ConfigFile, StoreDir, opened, prin
 
 command = typer.Typer(help="List, make and change tenants.", no_args_is_help=True, add_completion=False)
 
+NOT_ALL = 3  # exit status of an erasure that left something, of which it tells
+
 Name = Annotated[str, typer.Argument(help="The tenant's name")]
 Settings = Annotated[
     list[str] | None,
@@ -102,7 +104,10 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
     store_dir: StoreDir = None,
 ) -> None:
-    """Erase what a tenant left: its rows in store and archive, sessions, what waits to be learned. Not its settings."""
+    """Erase what a tenant left: rows in store and archive, sessions, what waits to be learned; not its settings.
+
+    Exit status 3: something is or may be left, and the command says what to do about it.
+    """
     from router.directory.erasing import erase_and_note
     from router.directory.listed import organisation_of
 
@@ -120,10 +125,10 @@ def erase(
             budgets=budgets,
         )
     sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
-    if erased.n_open:
-        sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")
-    if not erased.is_compact:
-        sys.stderr.write("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there\n")
+    for each in erased.left:
+        sys.stderr.write(f"{each}\n")
+    if erased.left:
+        raise typer.Exit(NOT_ALL)
 
 
 def _plain(value: Any) -> str | None:
