@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from router.directory.directory import MOST_GRACE_S
+
 Settings = Annotated[
     dict[str, Any], Field(description="As under tenants.<name> of the configuration file, without keys")
 ]
@@ -38,7 +40,7 @@ class NewKeyAsked(Body):
 
 
 class Rotation(Body):
-    grace_s: Annotated[float, Field(ge=0, le=365 * 86_400, description="Seconds the old key stays valid")] = 86_400
+    grace_s: Annotated[float, Field(ge=0, le=MOST_GRACE_S, description="Seconds the old key stays valid")] = 86_400
 
 
 class KeyShown(BaseModel):

@@ -126,6 +126,16 @@ def test_a_grace_that_is_no_duration_is_refused_before_anything_is_made(config: 
     assert (result.exit_code, "expected 90s" in result.output) == (2, True)
 
 
+def test_a_grace_beyond_a_year_is_refused_and_keys_are_still_listed(config: Path) -> None:
+    run(tenants, config, "create", "acme")
+    key_id = json.loads(run(keys, config, "create", "acme", "--json"))["key_id"]
+    result = CliRunner().invoke(keys, ["rotate", key_id, "--grace", "99999999d", "--config", str(config)])
+    assert "0 s to 365 days, got 1e+08 days" in str(result.exception)
+    assert key_id in run(keys, config, "list")
+    assert run(keys, config, "rotate", key_id, "--grace", "365d").startswith("gs-")
+    assert "ending" in run(keys, config, "list")
+
+
 def test_a_key_of_a_tenant_of_the_file_is_not_made_here(config: Path) -> None:
     result = CliRunner().invoke(keys, ["create", "filed", "--config", str(config)])
     assert isinstance(result.exception, Conflict)
