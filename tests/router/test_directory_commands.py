@@ -136,6 +136,26 @@ def test_a_grace_beyond_a_year_is_refused_and_keys_are_still_listed(config: Path
     assert "ending" in run(keys, config, "list")
 
 
+def test_tenants_are_made_deleted_and_erased_for_programs(config: Path) -> None:
+    made = json.loads(run(tenants, config, "create", "acme", "organisation=globex", "explore=0.02", "--json"))
+    assert made == {"organisation": "globex", "explore": 0.02}
+    asked = CliRunner().invoke(tenants, ["erase", "acme", "--json", "--config", str(config)], input="y\n")
+    assert (asked.exit_code, "Erase for good" in asked.stderr) == (0, True)
+    assert json.loads(asked.stdout.removeprefix(" y\n")) == {  # what the runner types, as a terminal shows it
+
+        "tenant": "acme", "organisation": "globex", "budgets": False, "n_rows": 0, "n_keys": 0, "n_open": 0,
+        "is_compact": True, "left": [],
+    }  # fmt: skip
+    assert json.loads(run(tenants, config, "delete", "acme", "--json")) == {"name": "acme"}
+
+
+@pytest.mark.parametrize("words", [["create", "filed"], ["delete", "nobody"], ["erase", "nobody", "--yes"]])
+def test_what_is_refused_prints_no_json(config: Path, words: list[str]) -> None:
+    result = CliRunner().invoke(tenants, [*words, "--json", "--config", str(config)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+
+
 def test_a_key_of_a_tenant_of_the_file_is_not_made_here(config: Path) -> None:
     result = CliRunner().invoke(keys, ["create", "filed", "--config", str(config)])
     assert isinstance(result.exception, Conflict)

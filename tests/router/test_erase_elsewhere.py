@@ -144,6 +144,8 @@ def test_the_command_names_a_damaged_spool_and_ends_with_its_own_status(
     partly = CliRunner().invoke(tenants, words)
     assert (partly.exit_code, partly.stdout) == (3, "4 rows of the log and 2 other keys erased\n")
     assert partly.stderr == f"{copy} is a copy of a damaged spool and may hold rows of it: delete it\n"
+    programs = CliRunner().invoke(tenants, [*words, "--json"])
+    assert (programs.exit_code, json.loads(programs.stdout)["left"]) == (3, [partly.stderr.strip()])
     assert copy.exists()  # it may be all that is left of what others asked
     copy.unlink()
     assert CliRunner().invoke(tenants, words).exit_code == 0
