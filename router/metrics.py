@@ -1,18 +1,30 @@
 """Prometheus series of the gateway, all workers together (prometheus_client's multiprocess files)."""
 
+import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess, values
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+    multiprocess,
+    values,
+)
+from prometheus_client.registry import Collector
 
 from policies.prices import NANO
 from router.baseline import baselines
 from router.bill import lost_attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from router.embedding_call import EmbeddingCall
     from router.exchange import Exchange
@@ -104,6 +116,10 @@ class Metrics:
             registry=registry, multiprocess_mode="livesum",
         )  # fmt: skip
         self._set_aside: set[str] = set()
+        self._budgets: dict[tuple[Gauge, ...], set[tuple[str, str]]] = {
+            (self.budget_spent, self.budget_reserved, self.budget_limit): set(),
+            (self.budget_pace,): set(),
+        }
         self.inflight = Gauge(
             "gearshift_inflight_requests", "Requests being answered", registry=registry, multiprocess_mode="livesum"
         )
@@ -136,6 +152,18 @@ class Metrics:
     def paced(self, window: "Window", multiplier: float) -> None:
         """Show a budget's pace."""
         self.budget_pace.labels(window.owner, window.per).set(multiplier)
+
+    def keep_budgets(self, windows: "Iterable[Window]", *, paced: "Iterable[Window]") -> None:
+        """Take the series of budgets that are no more, or that are no longer paced, out of what `render` shows.
+
+        Files that processes share forget no series, so NaN stands for one that is gone.
+        """
+        for gauges, standing in zip(self._budgets, (windows, paced), strict=True):
+            labels: set[tuple[str, str]] = {(window.owner, window.per) for window in standing}
+            for gone in self._budgets[gauges] - labels:
+                for gauge in gauges:
+                    gauge.labels(*gone).set(math.nan)
+            self._budgets[gauges] = labels
 
     def set_aside(self, left: "Mapping[tuple[str, str], int]") -> None:
         """Show what is left, in nano-USD by organisation and tenant, of what this worker reserved for an outage."""
@@ -205,5 +233,17 @@ def settle_process_id() -> None:
 def render(directory: Path) -> bytes:
     """The text exposition of all workers whose files are in ``directory``."""
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]
+    registry.register(_Standing(directory))
     return generate_latest(registry)
+
+
+class _Standing(Collector):
+    """All series of all workers but those that are gone: `Metrics.keep_budgets`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._all = multiprocess.MultiProcessCollector(None, path=str(directory))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> "Iterator[Metric]":
+        for metric in self._all.collect():  # type: ignore[no-untyped-call]
+            metric.samples = [sample for sample in metric.samples if not math.isnan(sample.value)]
+            yield metric

@@ -75,7 +75,7 @@ class Supervisor:
         self._socket: socket.socket | None = None
         self._local: LocalModel | None = None
         self._store: EmbeddedValkey | None = None
-        self._sweeper = Sweeper(config.store, environ=self._environ)
+        self._sweeper = Sweeper(config.store, secret=secret, environ=self._environ)
         self._learner = KeptLearner(self._metrics_dir)
         self._admin = KeptAdmin(self._metrics_dir, secret=secret, version=version)
 

@@ -28,7 +28,6 @@ from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.online.follower import Follower
-from router.store.base import StoreUnavailable
 from router.store.place import data_dir, make_store
 from router.store.valkey import ValkeyStore
 from router.upstreams.local import LocalNews, LocalUpstream
@@ -121,7 +120,12 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
         _settle_garbage_collector()
         _listen_to_supervisor(asyncio.get_running_loop(), told, reload=reload, server=server)
         alerts = Alerts(session)
-        forever = (_publish(gateway, store, alerts), follower.follow(gateway), directory.follow(gateway))
+        forever = (
+            _publish(gateway, store),
+            budget_watch.watch(gateway, store, alerts),
+            follower.follow(gateway),
+            directory.follow(gateway),
+        )
         beside = [asyncio.create_task(each) for each in forever]
         try:
             await server.serve(sockets=[socket.socket(fileno=brief.socket_fd)])
@@ -191,23 +195,29 @@ def _listen_to_supervisor(
     threading.Thread(target=listen, name="supervisor-pipe", daemon=True).start()
 
 
-async def _publish(gateway: Gateway, store: ValkeyStore, alerts: Alerts) -> None:
-    """Copy what other parts count into the series."""
+async def _publish(gateway: Gateway, store: ValkeyStore, *, every_s: float = PUBLISH_EVERY_S) -> None:
+    """Copy what other parts count into the series, for good: what fails once is tried again."""
     metrics, hits, misses = gateway.metrics, 0, 0
     while True:
-        encoder, deployments = gateway.encoder, gateway.setup.deployments
-        metrics.encoder_cache_hits.inc(encoder.hits - hits)
-        metrics.encoder_cache_misses.inc(encoder.misses - misses)
-        hits, misses = encoder.hits, encoder.misses
-        metrics.spool_rows.set(store.waiting_rows)
-        metrics.set_aside(store.outage_left)
-        now = deployments.clock()
-        for model in gateway.setup.standing_for:
-            for endpoint in deployments.of(model):
-                metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
-        with contextlib.suppress(StoreUnavailable):  # series and paces stay as they were
-            await budget_watch.look(gateway, store, alerts)
-        await asyncio.sleep(PUBLISH_EVERY_S)
+        encoder = gateway.encoder
+        try:
+            metrics.encoder_cache_hits.inc(encoder.hits - hits)
+            metrics.encoder_cache_misses.inc(encoder.misses - misses)
+            hits, misses = encoder.hits, encoder.misses
+            _show_standing(gateway, store)
+        except Exception as error:
+            log_place(error)
+        await asyncio.sleep(every_s)
+
+
+def _show_standing(gateway: Gateway, store: ValkeyStore) -> None:
+    metrics, deployments = gateway.metrics, gateway.setup.deployments
+    metrics.spool_rows.set(store.waiting_rows)
+    metrics.set_aside(store.outage_left)
+    now = deployments.clock()
+    for model in gateway.setup.standing_for:
+        for endpoint in deployments.of(model):
+            metrics.breaker_open.labels(endpoint.name).set(not endpoint.breaker.usable(now))
 
 
 def main() -> None:

@@ -222,6 +222,7 @@ def _erasure(found: Erasure) -> bodies.ErasureShown:
         n_keys=None if erased is None else erased.n_keys,
         n_open=None if erased is None else erased.n_open,
         is_compact=None if erased is None else erased.is_compact,
+        left=None if erased is None else erased.left,
     )
 
 

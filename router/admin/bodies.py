@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from router.directory.directory import MOST_GRACE_S
+
 Settings = Annotated[
     dict[str, Any], Field(description="As under tenants.<name> of the configuration file, without keys")
 ]
@@ -38,7 +40,7 @@ class NewKeyAsked(Body):
 
 
 class Rotation(Body):
-    grace_s: Annotated[float, Field(ge=0, le=365 * 86_400, description="Seconds the old key stays valid")] = 86_400
+    grace_s: Annotated[float, Field(ge=0, le=MOST_GRACE_S, description="Seconds the old key stays valid")] = 86_400
 
 
 class KeyShown(BaseModel):
@@ -90,6 +92,9 @@ class ErasureShown(BaseModel):
     n_open: Annotated[int | None, Field(description="Requests still open, whose rows are to come: erase again")]
     is_compact: Annotated[
         bool | None, Field(description="False: run BGREWRITEAOF or BGSAVE on the store, whose files still hold it")
+    ]
+    left: Annotated[
+        list[str] | None, Field(description="What is or may be left, and what to do about it; empty: all is gone")
     ]
 
 

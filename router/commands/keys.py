@@ -55,7 +55,9 @@ def list_keys(
 def rotate(
     key_id: KeyId,
     config: ConfigFile = None,
-    grace: Annotated[str, typer.Option(help="How long the old key stays valid: 90s, 15m, 24h, 7d, or 0")] = "24h",
+    grace: Annotated[
+        str, typer.Option(help="How long the old key stays valid: 90s, 15m, 24h, 7d, or 0; 365d at most")
+    ] = "24h",
     store_dir: StoreDir = None,
     as_json: AsJson = False,
 ) -> None:

@@ -19,7 +19,7 @@ command = typer.Typer(help="Back up and restore the embedded store.", no_args_is
 
 SHARED = (
     "store.url names a shared server, which is backed up where it runs: BGSAVE and a copy of its dump.rdb, or its "
-    "provider's snapshots. Below store.dir, archive/ and key-secret are plain files: copy them after that"
+    "provider's snapshots. Below store.dir, archive/, prices/ and key-secret are plain files: copy them after that"
 )
 
 

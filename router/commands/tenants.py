@@ -10,6 +10,8 @@ from router.commands.directory import AsJson, ConfigFile, StoreDir, opened, prin
 
 command = typer.Typer(help="List, make and change tenants.", no_args_is_help=True, add_completion=False)
 
+NOT_ALL = 3  # exit status of an erasure that left something, of which it tells
+
 Name = Annotated[str, typer.Argument(help="The tenant's name")]
 Settings = Annotated[
     list[str] | None,
@@ -54,11 +56,20 @@ def show(name: Name, config: ConfigFile = None, store_dir: StoreDir = None, as_j
 
 
 @command.command()
-def create(name: Name, settings: Settings = None, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
+def create(
+    name: Name,
+    settings: Settings = None,
+    config: ConfigFile = None,
+    store_dir: StoreDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Keep a new tenant in the store. It needs a key before anybody can act as it."""
     given = read_settings(settings or [])
     with opened(config, store_dir) as store:
-        store.directory.create_tenant(name, {field: value for field, value in given.items() if value is not None})
+        fresh = {field: value for field, value in given.items() if value is not None}
+        kept = store.directory.create_tenant(name, fresh)
+    if as_json:
+        print_json(kept)
     same = "" if config is None else f" --config {config}"
     sys.stderr.write(f"tenant {name} is kept; next: gearshift keys create {name}{same}\n")
 
@@ -84,10 +95,12 @@ def set_settings(
 
 
 @command.command()
-def delete(name: Name, config: ConfigFile = None, store_dir: StoreDir = None) -> None:
+def delete(name: Name, config: ConfigFile = None, store_dir: StoreDir = None, as_json: AsJson = False) -> None:
     """Forget a tenant of the store and its keys. What it left in the log stays."""
     with opened(config, store_dir) as store:
         store.directory.delete_tenant(name)
+    if as_json:
+        print_json({"name": name})
     sys.stderr.write(f"tenant {name} and its keys are gone\n")
 
 
@@ -101,15 +114,19 @@ def erase(
     budgets: Annotated[bool, typer.Option("--budgets", help="Also what it spent: its budgets count anew")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
     store_dir: StoreDir = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Erase what a tenant left: its rows in store and archive, sessions, what waits to be learned. Not its settings."""
+    """Erase what a tenant left: rows in store and archive, sessions, what waits to be learned; not its settings.
+
+    Exit status 3: something is or may be left, and the command says what to do about it.
+    """
     from router.directory.erasing import erase_and_note
     from router.directory.listed import organisation_of
 
     with opened(config, store_dir) as store:
         owner = organisation or organisation_of(name, store.config, store.directory.read())
         if not yes:
-            typer.confirm(f"Erase for good all that tenant {name} of organisation {owner} left?", abort=True)
+            typer.confirm(f"Erase for good all that tenant {name} of organisation {owner} left?", abort=True, err=True)
         erased = erase_and_note(
             store.directory,
             store.client,
@@ -119,11 +136,16 @@ def erase(
             tenant=name,
             budgets=budgets,
         )
-    sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
-    if erased.n_open:
-        sys.stderr.write(f"{erased.n_open} requests are still open: erase again once they have ended\n")
-    if not erased.is_compact:
-        sys.stderr.write("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there\n")
+    if as_json:
+        told = {"tenant": name, "organisation": owner, "budgets": budgets}
+        counts = {"n_rows": erased.n_rows, "n_keys": erased.n_keys, "n_open": erased.n_open}
+        print_json({**told, **counts, "is_compact": erased.is_compact, "left": erased.left})
+    else:
+        sys.stdout.write(f"{erased.n_rows} rows of the log and {erased.n_keys} other keys erased\n")
+    for each in erased.left:
+        sys.stderr.write(f"{each}\n")
+    if erased.left:
+        raise typer.Exit(NOT_ALL)
 
 
 def _plain(value: Any) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KEY_PREFIX = "gs-"
 KEY_BYTES = 32
+MOST_GRACE_S = 365 * 86_400
 Edit = Callable[[Kept, float], tuple[Kept, Change]]  # of what is kept, at a time by the store's clock
 
 
@@ -156,7 +157,14 @@ class Directory:
         Raises:
             NotFound: There is no such key.
             Conflict: It was rotated already, or stands in the file.
+            BadRequest: The grace is negative or longer than 365 days.
         """
+        if not 0 <= grace_s <= MOST_GRACE_S:
+            raise BadRequest(
+                f"a rotated key stays valid for 0 s to 365 days, got {grace_s / 86_400:g} days; for longer, make a "
+                "second key and revoke the first when it is no longer needed",
+                param="grace_s",
+            )
 
         def edit(kept: Kept, at: float) -> tuple[Kept, Change]:
             old = self._key(kept, key_id)
@@ -165,9 +173,12 @@ class Directory:
                 raise Conflict(f"key {key_id} was rotated already and is valid no longer than its grace; see keys list")
             made.append(self._new_key(kept, old.tenant, old.name, at))
             key, ending = made[-1].key, replace(old, expires_at=at + grace_s)
-            after = {"new": shown_key(key), "old": shown_key(ending) if grace_s > 0 else None}
-            changed = _with_keys(_capped_alike(kept, old, key), ending, key, at=at)
-            return changed, self._did("key.rotate", key_id, before=shown_key(old), after=after)
+            capped = _capped_alike(kept, old, key)
+            before, after = shown_key(old), {"new": shown_key(key), "old": shown_key(ending) if grace_s > 0 else None}
+            if capped is not kept:
+                before["key_caps"] = kept.tenants[old.tenant]["key_caps"]
+                after["key_caps"] = capped.tenants[old.tenant]["key_caps"]
+            return _with_keys(capped, ending, key, at=at), self._did("key.rotate", key_id, before=before, after=after)
 
         made: list[NewKey] = []
         self._change(edit)

@@ -28,5 +28,5 @@ def erase_and_note(
     """
     directory.note("erase.begin", tenant, before={"organisation": organisation, "budgets": budgets})
     erased = erase_tenant(client, url, data_dir, organisation=organisation, tenant=tenant, budgets=budgets)
-    directory.note("erase.end", tenant, after={"rows": erased.n_rows, "keys": erased.n_keys})
+    directory.note("erase.end", tenant, after={"rows": erased.n_rows, "keys": erased.n_keys, "left": erased.left})
     return erased

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from policies.archive_schema import Entry, to_table
+from router.store.archives import has_rows, note_archive
 from router.store.keys import SHARDS, Functions, load_functions, log_key, shard_base
 
 if TYPE_CHECKING:
@@ -51,9 +52,17 @@ def archive_once(
 
     functions = load_functions()
     with own_pass(directory) as name, redis.Redis.from_url(store_url, socket_timeout=30) as client:
+        if has_rows(directory):  # also one that another archive has taken over from
+            note_archive(client, name, directory)
         if not holds(client, name):
             return 0
-        return sum(_archive_shard(client, functions, directory, shard, batch_rows, step) for shard in range(SHARDS))
+        archived = 0
+        for shard in range(SHARDS):
+            for batch in _batches(client, shard, batch_rows):
+                note_archive(client, name, directory)
+                _archive_batch(client, functions, directory, shard, batch, step)
+                archived += len(batch)
+        return archived
 
 
 @contextmanager
@@ -83,25 +92,27 @@ def holds(client: "redis.Redis", name: str) -> bool:
     return True
 
 
-def _archive_shard(
+def holder_of(client: "redis.Redis") -> str | None:
+    """Name of the archive that the store's rows go to now; None: to that of the next pass."""
+    name: Any = client.get(HOLDER_KEY)
+    return None if name is None else str(name.decode())
+
+
+def _archive_batch(
     client: "redis.Redis",
     functions: Functions,
     directory: Path,
     shard: int,
-    batch_rows: int,
+    batch: list[Any],
     step: Callable[[str], None],
-) -> int:
-    archived = 0
-    for batch in _batches(client, shard, batch_rows):
-        first, last = batch[0][0].decode(), batch[-1][0].decode()
-        for kind, entries in _by_kind(batch).items():
-            _write(kind, entries, directory / "archive" / kind / f"shard={shard:02d}", f"{first}-{last}", step)
-        client.fcall(functions.name("ack"), 1, log_key(shard), READER, last)
-        step("acknowledged")
-        client.fcall(functions.name("trim"), 1, log_key(shard))
-        step("trimmed")
-        archived += len(batch)
-    return archived
+) -> None:
+    first, last = batch[0][0].decode(), batch[-1][0].decode()
+    for kind, entries in _by_kind(batch).items():
+        _write(kind, entries, directory / "archive" / kind / f"shard={shard:02d}", f"{first}-{last}", step)
+    client.fcall(functions.name("ack"), 1, log_key(shard), READER, last)
+    step("acknowledged")
+    client.fcall(functions.name("trim"), 1, log_key(shard))
+    step("trimmed")
 
 
 def _batches(client: "redis.Redis", shard: int, batch_rows: int) -> Iterator[list[Any]]:

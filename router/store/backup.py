@@ -1,4 +1,4 @@
-"""A copy of a data directory that can be put back: the embedded store at one moment, archive, and key secret.
+"""A copy of a data directory that can be put back: the embedded store at one moment, archive, prices and key secret.
 
 The store writes the copy itself, from a fork, so that it is whole and of one moment while gateways serve. The archive
 is copied after it: rows that were archived in between are then in both, and readers drop repeats; none is in neither.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from router.kept_prices import FOLDER as PRICES
 from router.secret import SECRET_FILE
 from router.store.base import StoreUnavailable
 from router.store.embedded import locked
@@ -77,7 +78,8 @@ def read_manifest(copy: Path) -> Manifest:
 def back_up(
     client: "redis.Redis", directory: Path, copy: Path, *, at: float, secret_id: str, archive: bool
 ) -> Manifest:
-    """Copy the embedded store of a data directory, and its archive if wished, to a directory that appears whole.
+    """Copy the embedded store of a data directory, the prices that were in force, and its archive if wished, to a
+    directory that appears whole.
 
     Raises:
         BackupUnusable: `copy` exists already.
@@ -94,6 +96,8 @@ def back_up(
         shutil.copy2(directory / SECRET_FILE, partial / SECRET_FILE)
     if archive and (directory / ARCHIVE).is_dir():
         shutil.copytree(directory / ARCHIVE, partial / ARCHIVE, ignore=shutil.ignore_patterns("*.tmp"))
+    if (directory / PRICES).is_dir():  # after the rows that name their versions
+        shutil.copytree(directory / PRICES, partial / PRICES, ignore=shutil.ignore_patterns("*.partial"))
     names = sorted(path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file())
     manifest = Manifest(at, secret_id, SCHEMA, {name: _digest(partial / name) for name in names})
     (partial / MANIFEST).write_bytes(manifest.dump())
@@ -110,7 +114,7 @@ def refuse_existing(copy: Path) -> None:
 
 
 def restore(copy: Path, directory: Path) -> Manifest:
-    """Put a copy into a data directory that holds no store; an archive or key secret that is there stays.
+    """Put a copy into a data directory that holds no store; an archive, prices or key secret that are there stay.
 
     Raises:
         BackupUnusable: The copy is damaged, or the directory has a store or another key secret.
@@ -131,6 +135,7 @@ def restore(copy: Path, directory: Path) -> Manifest:
             shutil.copytree(copy / ARCHIVE, fresh)
             _sync(fresh)
             fresh.rename(directory / ARCHIVE)
+        _place_prices(copy / PRICES, directory / PRICES)
         _place_store(copy / STORE, directory)
     return manifest
 
@@ -141,6 +146,19 @@ def _refuse_to_replace(copy: Path, directory: Path) -> None:
     mine, theirs = directory / SECRET_FILE, copy / SECRET_FILE
     if mine.exists() and theirs.exists() and mine.read_bytes() != theirs.read_bytes():
         raise BackupUnusable(f"{mine} is not the one of the backup, whose keys need theirs; move it away")
+
+
+def _place_prices(theirs: Path, mine: Path) -> None:
+    """Each version that is not there already: a file is named by what is in it."""
+    for path in sorted(theirs.glob("*.json")):
+        if not (mine / path.name).exists():
+            mine.mkdir(exist_ok=True)
+            fresh = mine / f"{path.stem}.restored.partial"
+            shutil.copyfile(path, fresh)
+            _fsync(fresh)
+            fresh.rename(mine / path.name)
+    if mine.is_dir():
+        _fsync(mine)
 
 
 def _place_store(snapshot: Path, directory: Path) -> None:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from router.store.archive import archive_once, holds, own_pass
+from router.store.archive import archive_once, holder_of, holds, own_pass
+from router.store.archives import has_rows, not_yet_erased, note_archive, note_not_erased, read_archives
 from router.store.base import StoreUnavailable
 from router.store.keys import online_keys, scope_of
 from router.store.ledger import tenant_account
@@ -35,12 +36,26 @@ class Erased:
     Attributes:
         n_open: Requests under way, whose rows are still to come.
         is_compact: The store's own files were written anew, so that they hold nothing of it either.
+        elsewhere: Places of archives on other hosts that may still have rows of it.
+        damaged: Copies of damaged spools on this host, whose rows nobody can tell apart.
     """
 
     n_rows: int
     n_keys: int
     n_open: int
     is_compact: bool
+    elsewhere: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> list[str]:
+        """What is or may be left, each with what to do about it; empty: the tenant is gone."""
+        found = [f"{self.n_open} requests are still open: erase again once they have ended"] if self.n_open else []
+        found += [f"the archive {place} may still have rows of it: erase on that host too" for place in self.elsewhere]
+        found += [f"{path} is a copy of a damaged spool and may hold rows of it: delete it" for path in self.damaged]
+        if not self.is_compact:
+            found.append("the store did not write its files anew: run BGREWRITEAOF or BGSAVE there")
+        return found
 
 
 def erase_tenant(
@@ -55,24 +70,29 @@ def erase_tenant(
 ) -> Erased:
     """Take out what this tenant of this organisation left.
 
+    Where other archives have rows of this store too, it is to be called on each of their hosts.
+
     Args:
-        directory: The data directory; its archive is the one that the store's log goes to.
+        directory: The data directory; its archive is one that has rows of the store.
         budgets: Also what it spent, which its budgets then count anew.
         step: Called after each step with its name.
 
     Raises:
-        StoreUnavailable: The log goes to another data directory's archive; nothing was changed.
+        StoreUnavailable: The log goes to other data directories' archives alone; nothing was changed.
         redis.RedisError, OSError, DamagedPartition: Call it again once that is mended.
     """
     from router.store.erase_archive import archived_key_ids, erase_archive
 
-    archive_once(url, directory)
+    is_ours = _archives_now(client, directory)
+    if is_ours:
+        archive_once(url, directory)
     step("archived")
     with own_pass(directory) as name:
-        if not holds(client, name):
-            raise StoreUnavailable(
-                f"this store's log is not archived to {directory}; run it where the gateway that archives it runs"
-            )
+        if is_ours and not holds(client, name):
+            raise _elsewhere(client, directory)
+        if has_rows(directory):
+            note_archive(client, name, directory)
+        to_do = not_yet_erased(client, organisation, tenant)
         # First of all: the rows that are about to go tell which keys were the tenant's.
         n_counts = _erase_counts(client, organisation, tenant, archived_key_ids(directory, organisation, tenant))
         step("limits")
@@ -80,9 +100,37 @@ def erase_tenant(
         step("log")
         n_rows = int(found) + erase_archive(directory, organisation, tenant, step=step)
     n_keys = n_counts + _erase_keys(client, organisation, tenant, budgets=budgets, step=step)
+    n_open = _count_open(client, organisation, tenant)
+    note_not_erased(client, organisation, tenant, to_do if n_open else to_do - {name})
     is_compact = compact(client)
     step("compacted")
-    return Erased(n_rows, n_keys, _count_open(client, organisation, tenant), is_compact)
+    places = read_archives(client)
+    elsewhere = tuple(places[other] for other in sorted(to_do - {name}) if other in places)
+    damaged = tuple(str(path) for path in sorted(directory.glob("spool/*.damaged")))
+    return Erased(n_rows, n_keys, n_open, is_compact, elsewhere, damaged)
+
+
+def _archives_now(client: "redis.Redis", directory: Path) -> bool:
+    """Whether the log goes to this archive, or to none yet; an erasure takes it over from no other.
+
+    Raises:
+        StoreUnavailable: It goes to others, and this archive has none of it.
+    """
+    with own_pass(directory) as name:
+        if has_rows(directory):
+            note_archive(client, name, directory)
+        noted, holder = read_archives(client).keys(), holder_of(client)
+    if name not in noted and (noted or holder is not None) and holder != name:
+        raise _elsewhere(client, directory)
+    return holder == name or (holder is None and noted <= {name})
+
+
+def _elsewhere(client: "redis.Redis", directory: Path) -> StoreUnavailable:
+    places = ", ".join(sorted(read_archives(client).values())) or "that of another host"
+    return StoreUnavailable(
+        f"this store's log is not archived to {directory} but to {places}; run it where the gateway that archives it "
+        "runs"
+    )
 
 
 def _script(name: str) -> str:

@@ -24,6 +24,7 @@ SCHEMA_KEY = b"gs:{gs}:schema"
 LIFTING_KEY = b"gs:{gs}:lifting"  # there while shards are to be lifted, with the schema they are of
 OWNERS_KEY = b"gs:{gs}:owners"
 EPOCH_KEY = b"gs:{gs}:epoch"
+ARCHIVES_KEY = "gs:{gs}:archives"  # those that have rows of this store: `router.store.archives`
 PROBE_KEY = b"gs:{gs}:probe"  # written to see whether anything can be
 DIRECTORY_KEY = "gs:{gs}:directory"  # tenants and keys that are kept here: `router.directory.kept`
 AUDIT_KEY = "gs:{gs}:audit"  # every change an administrator made: `router.directory.audit`

@@ -30,14 +30,20 @@ class Sweeper:
     """Runs `router.store.retention` in a child every six hours; it adds the terms of tenants that the store keeps.
 
     Args:
+        secret: The key secret, behind the pseudonyms of end users.
         environ: The children's environment; this process's own by default.
         first_s: Until the first pass.
     """
 
     def __init__(
-        self, config: StoreConfig, *, environ: Mapping[str, str] | None = None, first_s: float = FIRST_S
+        self,
+        config: StoreConfig,
+        *,
+        secret: bytes,
+        environ: Mapping[str, str] | None = None,
+        first_s: float = FIRST_S,
     ) -> None:
-        self._store, self._environ, self._first_s = config, environ, first_s
+        self._store, self._secret, self._environ, self._first_s = config, secret, environ, first_s
         self._tenants: list[str] = []
         self._terms: list[tuple[str, str, float]] = []
         self._stop = threading.Event()
@@ -65,6 +71,7 @@ class Sweeper:
         told = {
             "url": store_url(self._store),
             "own": self._store.url == EMBEDDED,
+            "secret": self._secret.hex(),  # on standard input, as the URL, which may hold a password
             "tenants": self._tenants,
             "terms": self._terms,
         }
@@ -76,4 +83,4 @@ class Sweeper:
             environ=self._environ,
         )
         if printed is not None and (gone := int(printed)):
-            log.info("%d texts whose term is over have left the archive", gone)
+            log.info("%d texts and names whose term is over have left the archive", gone)

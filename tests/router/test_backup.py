@@ -20,6 +20,8 @@ from router.commands.budget import command as budget
 from router.commands.keys import command as keys
 from router.commands.store import command as store
 from router.commands.tenants import command as tenants
+from router.config.load import load_config
+from router.kept_prices import keep_prices
 from router.store.accounts import sums_in
 from router.store.archive import archive_once
 from router.store.base import End, Start
@@ -182,6 +184,41 @@ def test_an_archive_that_outlived_the_store_stays(config: Path, tmp_path: Path) 
     shutil.rmtree(directory / "appendonlydir")
     run(store, config, "restore", str(copy))
     assert newer.exists()
+
+
+def test_the_prices_of_old_entries_are_copied_and_put_back_beside_newer_ones(config: Path, tmp_path: Path) -> None:
+    directory, copy = tmp_path / "data", tmp_path / "copy"
+    stocked(config, directory)
+    keep_prices(directory, load_config(config))
+    (old,) = (directory / "prices").iterdir()
+    (directory / "prices" / "half.1.partial").write_text("{")
+    raw = old.read_bytes()
+    run(store, config, "backup", str(copy), "--no-archive")
+    assert [path.name for path in (copy / "prices").iterdir()] == [old.name]
+    shutil.rmtree(directory)
+    newer = directory / "prices" / "newer.json"
+    newer.parent.mkdir(parents=True)
+    newer.write_text("{}")
+    run(store, config, "restore", str(copy))
+    assert {path.name: path.read_bytes() for path in newer.parent.iterdir()} == {old.name: raw, newer.name: b"{}"}
+
+
+def test_prices_that_were_changed_in_the_copy_are_refused_and_a_copy_without_is_not(
+    config: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "data"
+    stocked(config, directory)
+    run(store, config, "backup", str(tmp_path / "without"))
+    keep_prices(directory, load_config(config))
+    run(store, config, "backup", str(tmp_path / "with"))
+    shutil.rmtree(directory)
+    (changed,) = (tmp_path / "with" / "prices").iterdir()
+    changed.write_text("{}")
+    assert f"prices/{changed.name} is missing or not what was backed up" in failure(
+        config, "restore", str(tmp_path / "with")
+    )
+    run(store, config, "restore", str(tmp_path / "without"))
+    assert not (directory / "prices").exists()
 
 
 def test_the_secret_of_the_environment_must_be_that_of_the_backup(

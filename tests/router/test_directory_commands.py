@@ -126,6 +126,36 @@ def test_a_grace_that_is_no_duration_is_refused_before_anything_is_made(config: 
     assert (result.exit_code, "expected 90s" in result.output) == (2, True)
 
 
+def test_a_grace_beyond_a_year_is_refused_and_keys_are_still_listed(config: Path) -> None:
+    run(tenants, config, "create", "acme")
+    key_id = json.loads(run(keys, config, "create", "acme", "--json"))["key_id"]
+    result = CliRunner().invoke(keys, ["rotate", key_id, "--grace", "99999999d", "--config", str(config)])
+    assert "0 s to 365 days, got 1e+08 days" in str(result.exception)
+    assert key_id in run(keys, config, "list")
+    assert run(keys, config, "rotate", key_id, "--grace", "365d").startswith("gs-")
+    assert "ending" in run(keys, config, "list")
+
+
+def test_tenants_are_made_deleted_and_erased_for_programs(config: Path) -> None:
+    made = json.loads(run(tenants, config, "create", "acme", "organisation=globex", "explore=0.02", "--json"))
+    assert made == {"organisation": "globex", "explore": 0.02}
+    asked = CliRunner().invoke(tenants, ["erase", "acme", "--json", "--config", str(config)], input="y\n")
+    assert (asked.exit_code, "Erase for good" in asked.stderr) == (0, True)
+    assert json.loads(asked.stdout.removeprefix(" y\n")) == {  # what the runner types, as a terminal shows it
+
+        "tenant": "acme", "organisation": "globex", "budgets": False, "n_rows": 0, "n_keys": 0, "n_open": 0,
+        "is_compact": True, "left": [],
+    }  # fmt: skip
+    assert json.loads(run(tenants, config, "delete", "acme", "--json")) == {"name": "acme"}
+
+
+@pytest.mark.parametrize("words", [["create", "filed"], ["delete", "nobody"], ["erase", "nobody", "--yes"]])
+def test_what_is_refused_prints_no_json(config: Path, words: list[str]) -> None:
+    result = CliRunner().invoke(tenants, [*words, "--json", "--config", str(config)])
+    assert result.exit_code == 1
+    assert result.stdout == ""
+
+
 def test_a_key_of_a_tenant_of_the_file_is_not_made_here(config: Path) -> None:
     result = CliRunner().invoke(keys, ["create", "filed", "--config", str(config)])
     assert isinstance(result.exception, Conflict)

@@ -38,10 +38,11 @@ async def test_a_user_is_the_same_pseudonym_in_every_request_and_another_ones_di
 async def test_where_prompts_are_stored_the_id_stands_as_it_came_unless_it_is_a_text(
     valkey_url: str, tmp_path: Path
 ) -> None:
-    asked = ({"user": PEOPLE["alice"]}, {"user": "x" * 257})
-    short, long = await logged(valkey_url, tmp_path, *asked, store_prompts=True)
+    asked = ({"user": PEOPLE["alice"]}, {"user": "x" * 257}, {"user": "hmac:alice"})
+    short, long, posing = await logged(valkey_url, tmp_path, *asked, store_prompts=True)
     assert short == PEOPLE["alice"]
     assert long == pseudonym("x" * 257, organisation="acme", tenant="t", secret=SECRET)
+    assert posing == pseudonym("hmac:alice", organisation="acme", tenant="t", secret=SECRET)
 
 
 @pytest.mark.asyncio

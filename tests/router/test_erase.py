@@ -393,4 +393,4 @@ def test_the_command_asks_erases_and_is_logged(tmp_path: Path, monkeypatch: pyte
     listed = run.invoke(audit, ["list", "--config", str(config), "--json"]).stdout.splitlines()
     entries = [json.loads(line) for line in listed]
     assert [(entry["action"], entry["target"]) for entry in entries] == [("erase.begin", "gone"), ("erase.end", "gone")]
-    assert entries[1]["after"] == {"rows": 9, "keys": 15}
+    assert entries[1]["after"] == {"rows": 9, "keys": 15, "left": []}

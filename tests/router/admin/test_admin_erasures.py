@@ -18,6 +18,7 @@ from router.directory.directory import Directory
 from router.store.archive import HOLDER_KEY, archive_once
 from router.store.base import End, Start, StoreUnavailable
 from router.store.erase import Erased
+from router.store.keys import ARCHIVES_KEY
 from router.store.ledger import Hold, Window, tenant_account
 from router.store.valkey import StoreOptions, ValkeyStore
 
@@ -78,7 +79,7 @@ def test_it_answers_at_once_and_tells_where_to_ask_how_it_went(api: Api, tmp_pat
     assert (begun.json["tenant"], begun.json["organisation"], begun.json["budgets"]) == ("acme", "globex", False)
     told = ended(api, begun)
     assert (told["state"], told["problem"], told["n_rows"], told["n_open"]) == ("done", None, 10, 0)
-    assert told["is_compact"] is True
+    assert (told["is_compact"], told["left"]) == (True, [])
     assert rows(tmp_path) == ["neighbour"] * 3
     assert api.ask("GET", "/admin/v1/tenants/acme").json["settings"] == BUDGETED  # settings are not what it left
     assert api.ask("GET", "/admin/v1/budgets").json["acme"]["spent_usd"] == 2.5e-6
@@ -111,7 +112,11 @@ def test_a_tenant_that_was_deleted_is_erased_by_its_organisation(api: Api, tmp_p
     assert rows(tmp_path) == ["neighbour"] * 3
 
 
-def test_where_another_gateway_archives_the_log_it_fails_and_says_so(api: Api, client: "redis.Redis") -> None:
+def test_where_another_gateway_archives_the_log_it_fails_and_says_so(
+    api: Api, client: "redis.Redis", tmp_path: Path
+) -> None:
+    client.delete(ARCHIVES_KEY)
+    (tmp_path / "archive").rename(tmp_path / "archive-of-another-host")
     client.set(HOLDER_KEY, "of another host")
     told = ended(api, api.ask("POST", "/admin/v1/tenants/acme/erase"))
     assert told["state"] == "failed"

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
@@ -9,7 +10,7 @@ import redis
 from rig import config_of, tree
 
 from router.directory.audit import verify_end
-from router.directory.directory import Directory, OtherSecret
+from router.directory.directory import MOST_GRACE_S, Directory, OtherSecret
 from router.directory.kept import DirectoryUnreadable
 from router.directory.record import read_record
 from router.errors import ApiError, BadRequest, Conflict, NotFound
@@ -32,7 +33,7 @@ def directory(client: "redis.Redis") -> Directory:
     return Directory(client, config=CONFIG, secret=SECRET, by="cli:ann@host")
 
 
-def log(client: "redis.Redis") -> list[dict[str, object]]:
+def log(client: "redis.Redis") -> list[dict[str, Any]]:
     """The entries, once the whole log is verified."""
     record = read_record(client)
     verify_end(record.lines, secret=SECRET, head=record.head, document=record.document)
@@ -74,17 +75,22 @@ def test_a_key_is_kept_as_its_hmac_and_nowhere_else(directory: Directory, client
     }
 
 
-def test_what_binds_a_key_binds_the_one_in_its_place(directory: Directory) -> None:
+def test_what_binds_a_key_binds_the_one_in_its_place(directory: Directory, client: "redis.Redis") -> None:
     directory.create_tenant("acme", {})
     old = directory.create_key("acme").key
     caps = {"requests_per_minute": 5}
     directory.change_tenant("acme", {"key_caps": {old.key_id: caps}})
     new = directory.rotate_key(old.key_id, grace_s=60).key
     assert directory.read().tenants["acme"]["key_caps"] == {old.key_id: caps, new.key_id: caps}
+    entry = log(client)[-1]
+    assert (entry["before"]["key_caps"], entry["after"]["key_caps"]) == (
+        {old.key_id: caps}, {old.key_id: caps, new.key_id: caps},
+    )  # fmt: skip
     newest = directory.rotate_key(new.key_id, grace_s=0).key
     assert directory.read().tenants["acme"]["key_caps"][newest.key_id] == caps
     free = directory.rotate_key(directory.create_key("acme").key.key_id, grace_s=0).key
     assert free.key_id not in directory.read().tenants["acme"]["key_caps"]
+    assert "key_caps" not in log(client)[-1]["after"]
 
 
 def test_a_rotated_key_ends_after_its_grace_and_only_once(directory: Directory, client: "redis.Redis") -> None:
@@ -97,10 +103,23 @@ def test_a_rotated_key_ends_after_its_grace_and_only_once(directory: Directory, 
     assert ends_at is not None
     assert ends_at == pytest.approx(directory.now() + 3600, abs=60)
     with pytest.raises(Conflict, match="was rotated already"):
-        directory.rotate_key(old.key_id, grace_s=10**9)
+        directory.rotate_key(old.key_id, grace_s=10**6)
     newest = directory.rotate_key(new.key_id, grace_s=0).key
     assert set(directory.read().keys) == {old.key_id, newest.key_id}  # no grace: gone at once
     assert [entry["action"] for entry in log(client)][-2:] == ["key.rotate", "key.rotate"]
+
+
+@pytest.mark.parametrize("grace_s", [-1, MOST_GRACE_S + 1, 99_999_999 * 86_400.0, float("inf"), float("nan")])
+def test_a_grace_that_no_date_can_tell_is_refused_and_the_key_stays(
+    directory: Directory, client: "redis.Redis", grace_s: float
+) -> None:
+    directory.create_tenant("acme", {})
+    key = directory.create_key("acme").key
+    with pytest.raises(BadRequest, match=r"stays valid for 0 s to 365 days, got .* days"):
+        directory.rotate_key(key.key_id, grace_s=grace_s)
+    assert directory.read().keys == {key.key_id: key}
+    assert len(log(client)) == 2
+    directory.rotate_key(key.key_id, grace_s=MOST_GRACE_S)
 
 
 def test_a_revoked_key_is_gone_also_within_its_grace(directory: Directory, client: "redis.Redis") -> None:
