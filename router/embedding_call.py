@@ -64,7 +64,7 @@ class EmbeddingCall:
 
     @property
     def most_tokens(self) -> int:
-        """No tokenizer makes more than one token of a byte of a normal form; a token id is at least a byte and a comma."""
+        """No tokenizer makes more than one token of a byte of a normal form; a token id is two bytes at least."""
         grown = sum(map(grown_bytes, self.asked.texts)) if self.asked.texts is not None else 0
         return len(self.asked.raw) + grown + FRAME_TOKENS
 
