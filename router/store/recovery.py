@@ -1,6 +1,6 @@
 """What becomes of a request that its gateway did not end: exactly one terminal row, made of its lease's stub."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -95,14 +95,19 @@ def row_json(row: DecisionRow | OutcomeRow) -> bytes:
     return orjson.dumps(asdict(row))
 
 
-async def dead_owners(link: Link, commands: Commands, *, fallen: Sequence[str]) -> set[str]:
+def name_in(tag: str) -> str:
+    """The owner's name in what it signs with."""
+    return tag.rpartition(":")[0]
+
+
+async def dead_owners(link: Link, commands: Commands, *, fallen: Collection[str]) -> set[str]:
     """Tags of those that are overdue, and all that `fallen` may have signed with; epoch 0: before they registered."""
     found: Any = await link.call(commands.dead())
     dead = {tag.decode() for tag in found}
     if fallen:
         owners: Any = await link.call(pack("HKEYS", OWNERS_KEY))
         tags = {tag.decode() for tag in owners} | {f"{name}:0" for name in fallen}
-        dead |= {tag for tag in tags if tag.rpartition(":")[0] in fallen}
+        dead |= {tag for tag in tags if name_in(tag) in fallen}
     return dead
 
 

@@ -21,7 +21,7 @@ from router.store.keys import load_functions, scope_of
 from router.store.ledger import BudgetRefused, Hold
 from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
-from router.store.recovery import close_leases, dead_owners
+from router.store.owner import Owner
 from router.store.slices import Payer, Slices
 
 log = logging.getLogger(__name__)
@@ -63,11 +63,11 @@ class ValkeyStore:
         functions = load_functions()
         self._commands, self._options = Commands(functions), options
         self._link = Link(parse_address(url), functions=functions, timeout_s=options.timeout_s)
-        self._name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._fallen = tuple(fallen)
-        self._epoch = 0
-        self._tag = f"{self._name}:0"
-        self._backlog = Backlog(options.spool_dir, name=self._name, commands=self._commands, lease_s=options.lease_s)
+        name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._backlog = Backlog(options.spool_dir, name=name, commands=self._commands, lease_s=options.lease_s)
+        self._owner = Owner(
+            self._link, self._commands, self._backlog, name=name, ttl_s=options.owner_ttl_s, fallen=fallen
+        )
         self._slices = Slices(self._link, self._commands, self._backlog, settle=self.settle)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -83,7 +83,7 @@ class ValkeyStore:
     @property
     def owner(self) -> str:
         """The tag on this worker's leases: name and epoch."""
-        return self._tag
+        return self._owner.tag
 
     @property
     def outage_left(self) -> dict[Payer, int]:
@@ -131,7 +131,7 @@ class ValkeyStore:
         await self._slices.return_all()
         if self._link.is_up:
             try:
-                await self._link.call(self._commands.beat(self._name, epoch=self._epoch, ttl_s=0))
+                await self._owner.sign_off()
             except StoreUnavailable as problem:
                 log.warning("this gateway could not sign off from the store: %s", problem)
         self._backlog.close()
@@ -142,7 +142,7 @@ class ValkeyStore:
         if not self._link.is_up and self._begin_without(start):
             return ()
         command = self._commands.begin(
-            start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
+            start, owner=self.owner, lease_s=options.lease_s, high_water=options.high_water_rows
         )
         try:
             reply = await self._link.call(command)
@@ -166,10 +166,10 @@ class ValkeyStore:
         if start.hold is None:
             if self._options.when_down == "reject":
                 return False
-            self._backlog.begin(start, owner=self._tag)
+            self._backlog.begin(start, owner=self.owner)
             return True
         # Money that nobody counts would be spent twice: a budget allows what was reserved before, and no more.
-        return self._slices.begin(start, start.hold, owner=self._tag)
+        return self._slices.begin(start, start.hold, owner=self.owner)
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
@@ -250,20 +250,15 @@ class ValkeyStore:
 
     async def new_epoch(self) -> int:
         """Register this process anew. Every owner with a smaller epoch registered before this call."""
-        reply = await self._link.call(self._commands.beat(self._name, epoch=0, ttl_s=self._options.owner_ttl_s))
-        assert isinstance(reply, int)
-        self._epoch, self._tag = reply, f"{self._name}:{reply}"
-        return reply
+        return await self._owner.register()
 
     async def heartbeat(self) -> None:
         """Say that this owner lives. One that was taken for dead goes on under a new epoch."""
-        command = self._commands.beat(self._name, epoch=self._epoch, ttl_s=self._options.owner_ttl_s)
-        reply = await self._link.call(command)
-        assert isinstance(reply, int)
-        self._epoch, self._tag = reply, f"{self._name}:{reply}"
+        await self._owner.beat()
 
     async def recover(self, *, before_epoch: int = 0) -> int:
-        """Close the requests of dead owners as `unknown_after_crash`, each exactly once.
+        """Close the requests of dead owners as `unknown_after_crash`, each exactly once. Those of one whose spool
+        another process has, to send what is in it, are left to a later call.
 
         Args:
             before_epoch: Owners with a smaller epoch are dead whatever their heartbeat says (a store of one's own).
@@ -271,13 +266,7 @@ class ValkeyStore:
         Returns:
             How many this call closed.
         """
-        orphans = await self._backlog.replay_orphans(self._link.call)
-        dead = orphans | await dead_owners(self._link, self._commands, fallen=self._fallen)
-        closed = await close_leases(
-            self._link, self._commands, dead=sorted(dead - {self._tag}), before_epoch=before_epoch
-        )
-        self._fallen = ()
-        return closed
+        return await self._owner.recover(before_epoch=before_epoch)
 
     async def _upkeep(self) -> None:
         try:
@@ -285,7 +274,7 @@ class ValkeyStore:
             await self.heartbeat()
             if closed := await self.recover():
                 log.warning("closed %d requests of gateways that are gone", closed)
-            await self._slices.renew(owner=self._tag, at=await self.now())
+            await self._slices.renew(owner=self.owner, at=await self.now())
         except (StoreUnavailable, OSError) as problem:
             log.warning("store upkeep waits: %s", problem)
 
