@@ -12,7 +12,7 @@ class Owner:
     """This process.
 
     Args:
-        name: Unique among owners.
+        name: Unique among owners, without a colon.
         fallen: Names of owners that are known to be dead.
 
     Attributes:
@@ -47,9 +47,9 @@ class Owner:
     async def recover(self, *, before_epoch: int) -> int:
         """`router.store.valkey.ValkeyStore.recover`."""
         orphans, taken = await self._backlog.replay_orphans(self._link.call)
-        dead = orphans | await dead_owners(self._link, self._commands, fallen=self._fallen)
+        dead = orphans | self._fallen | await dead_owners(self._link, self._commands)
         # What another process still sends of a dead one's spool may be the end of what is open: not before it has.
         due = {tag for tag in dead if name_in(tag) not in taken} - {self.tag}
-        closed = await close_leases(self._link, self._commands, dead=sorted(due), before_epoch=before_epoch)
+        closed = await close_leases(self._link, self._commands, dead=due, before_epoch=before_epoch, ttl_s=self.ttl_s)
         self._fallen &= taken
         return closed

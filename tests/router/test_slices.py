@@ -538,7 +538,7 @@ async def test_what_was_reserved_in_a_window_that_is_over_is_dated_and_charged_i
         later = {"accounts": asked_of(Hold(100, (HOUR, DAY))), "bound": 100, "at": began + 7_200}
         await call(commands.draw(asked, owner="w:1", lease_s=600, slice_id="slice-1", **later))
         await store.settle(end("r1", 60))
-        (lease,) = await call(commands.stale(shard_of("acme"), before_epoch=0, dead=["dead:1"]))  # type: ignore[misc]
+        (lease,), _ = await call(commands.stale(shard_of("acme"), before_epoch=0, dead=["dead:1"]))  # type: ignore[misc]
         assert await call(commands.forfeit(last_end(*lease))) == 1
         with redis.Redis.from_url(server.url) as client:
             found = read_balances(client, [("acme", HOUR), ("acme", DAY)], at=began)
