@@ -1,5 +1,6 @@
 """One process of those that sign leases: it registers, says that it lives, and closes what the dead left open."""
 
+import asyncio
 from collections.abc import Sequence
 
 from router.store.backlog import Backlog
@@ -26,23 +27,27 @@ class Owner:
         self._link, self._commands, self._backlog = link, commands, backlog
         self._name, self._epoch, self._fallen = name, 0, set(fallen)
         self.tag, self.ttl_s = f"{name}:0", ttl_s
+        self._beating = asyncio.Lock()
 
     async def register(self) -> int:
         """Under a new epoch. Every owner with a smaller one registered before this call."""
-        return await self._beat(0, self.ttl_s)
+        return await self._beat(self.ttl_s, is_new=True)
 
     async def beat(self) -> None:
         """Say that this owner lives. One that was taken for dead goes on under a new epoch."""
-        await self._beat(self._epoch, self.ttl_s)
+        await self._beat(self.ttl_s)
 
     async def sign_off(self) -> None:
-        await self._beat(self._epoch, 0)
+        await self._beat(0)
 
-    async def _beat(self, epoch: int, ttl_s: int) -> int:
-        reply = await self._link.call(self._commands.beat(self._name, epoch=epoch, ttl_s=ttl_s))
-        assert isinstance(reply, int)
-        self._epoch, self.tag = reply, f"{self._name}:{reply}"
-        return reply
+    async def _beat(self, ttl_s: int, *, is_new: bool = False) -> int:
+        # Two at once would get an epoch each where this owner was forgotten, and the store count one of them as dead.
+        async with self._beating:
+            epoch = 0 if is_new else self._epoch
+            reply = await self._link.call(self._commands.beat(self._name, epoch=epoch, ttl_s=ttl_s))
+            assert isinstance(reply, int)
+            self._epoch, self.tag = reply, f"{self._name}:{reply}"
+            return reply
 
     async def recover(self, *, before_epoch: int) -> int:
         """`router.store.valkey.ValkeyStore.recover`."""

@@ -1,6 +1,7 @@
 """The store on Valkey or Redis: `router.store.base.Store` as one server function per call, spooled when it is away."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -105,9 +106,11 @@ class ValkeyStore:
             SchemaTooNew: The store belongs to a newer version.
         """
         await self.connect()
+        # Of its own, for upkeep may take longer than this owner's life: a large spool is replayed in it.
+        self._tasks = [asyncio.create_task(self._beat_forever(), name="store-heartbeat")]
         if self._link.is_up:
             await self._upkeep()
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self._reap_forever(), name="store-upkeep"),
             asyncio.create_task(self._backlog.replay_forever(self._link), name="store-replay"),
         ]
@@ -277,6 +280,12 @@ class ValkeyStore:
             await self._slices.renew(owner=self.owner, at=await self.now())
         except (StoreUnavailable, OSError) as problem:
             log.warning("store upkeep waits: %s", problem)
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.reap_s)
+            with contextlib.suppress(StoreUnavailable):  # upkeep tells of it
+                await self.heartbeat()
 
     async def _reap_forever(self) -> None:
         while True:

@@ -222,6 +222,43 @@ async def test_who_was_taken_for_dead_keeps_what_it_began_before_its_next_heartb
 
 
 @pytest.mark.asyncio
+async def test_one_that_replays_for_longer_than_its_life_goes_on_living(
+    opened: Opened, valkey_url: str, tmp_path: Path
+) -> None:
+    replays, may_end = asyncio.Event(), asyncio.Event()
+    busy = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path, owner_ttl_s=1, reap_s=0.2), name="busy")
+
+    async def replay_orphans(call: object) -> tuple[set[str], set[str]]:
+        replays.set()
+        await may_end.wait()
+        return set(), set()
+
+    busy._backlog.replay_orphans = replay_orphans  # type: ignore[method-assign]
+    starting = asyncio.create_task(busy.start())
+    async with opened("lives", owner_ttl_s=1) as lives:
+        await replays.wait()
+        await busy.begin(start("r1"))
+        await a_life_passes(lives)
+        await a_life_passes(lives)
+        assert await lives.recover() == 0
+        may_end.set()
+        await starting
+        assert await busy.settle(end("r1"))
+        await busy.aclose()
+
+
+@pytest.mark.asyncio
+async def test_two_heartbeats_at_once_of_one_that_was_forgotten_make_one_owner_of_it(
+    opened: Opened, valkey_url: str
+) -> None:
+    async with opened("zombie", owner_ttl_s=0) as zombie, opened("living") as living:
+        zombie._owner.ttl_s = 15
+        await asyncio.gather(zombie.heartbeat(), zombie.heartbeat())
+        owners = redis.Redis.from_url(valkey_url).hkeys("gs:{gs}:owners")
+    assert sorted(owners) == sorted([b"*", zombie.owner.encode(), living.owner.encode()])
+
+
+@pytest.mark.asyncio
 async def test_one_told_to_be_dead_is_so_whether_it_registered_or_not(valkey_url: str, tmp_path: Path) -> None:
     await kill(await begun_before_it_registered("fell", valkey_url, tmp_path))
     store = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path), name="next", fallen=("fell",))
