@@ -221,12 +221,14 @@ def names_in(expected: set[str]) -> Callable[[object], None]:
     return check
 
 
-def are_lost(bounds: dict[str, int]) -> Callable[[object], None]:
-    """Of `stale`: the requests, and what each reserved."""
+def are_lost(bounds: dict[str, int], others: set[str]) -> Callable[[object], None]:
+    """Of `stale`: the requests, what each reserved, and the owners of the others."""
 
     def check(reply: object) -> None:
         assert isinstance(reply, list)
-        assert {request.decode(): int(bound) for request, _, _, bound in reply} == bounds
+        found, names = reply
+        assert {request.decode(): int(bound) for request, _, _, bound in found} == bounds
+        assert sorted(name.decode() for name in names) == sorted(others)
 
     return check
 
@@ -365,9 +367,14 @@ class Ledgers(RuleBasedStateMachine):
             for key in mine.keys:
                 self.agree(key)
 
-    @rule(dead=st.sampled_from([(), *((owner,) for owner in OWNERS), OWNERS]))
-    def recover(self, dead: tuple[str, ...]) -> None:
-        """Owners crashed, or leases ran out: what nobody will close is charged at its bound, a slice at what it has."""
+    @rule(told=st.sampled_from([(), *((owner,) for owner in OWNERS), OWNERS, ("one",)]))
+    def recover(self, told: tuple[str, ...]) -> None:
+        """Owners crashed, or leases ran out: what nobody will close is charged at its bound, a slice at what it has.
+
+        Args:
+            told: Tags of the dead, or names that tell the same.
+        """
+        dead = {"one:1" if each == "one" else each for each in told}
         for organisation in OF_ORGANISATION:
             lost = {
                 name
@@ -380,7 +387,12 @@ class Ledgers(RuleBasedStateMachine):
                 for name, each in self.model.slices.items()
                 if TENANTS[each.tenant] == organisation and each.owner in dead
             }
-            self.bank.foretell(self.bank.stale(organisation, dead, self.now), are_lost(bounds | orphaned))
+            others = {
+                each.owner.split(":")[0]
+                for name, each in (self.model.open | self.model.slices).items()
+                if TENANTS[each.tenant] == organisation and name not in lost | orphaned.keys()
+            }
+            self.bank.foretell(self.bank.stale(organisation, told, self.now), are_lost(bounds | orphaned, others))
             for name, left in orphaned.items():
                 self.bank.foretell(self.bank.forfeit(name, organisation, left + 1), is_reply(-1))
                 self.bank.foretell(self.bank.forfeit(name, organisation, left), is_reply(1))

@@ -15,7 +15,7 @@ from router.store.ledger import Hold, charged
 from router.store.limits import given_back
 from router.store.link import Link
 from router.store.recovery import never_sent
-from router.store.spool import Spool, SpoolTaken, adopt
+from router.store.spool import Spool, SpoolTaken, adopt, spool_path
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class Backlog:
         for n in count():
             # Another process may look at a file that we have just created, and hold it for that moment.
             with contextlib.suppress(SpoolTaken):
-                return Spool(self._directory / f"{self._name}.{n}.spool")
+                return Spool(spool_path(self._directory, self._name, n))
         raise AssertionError("unreachable")
 
     async def replay(self, call: Callable[[bytes], Awaitable[object]]) -> int:
@@ -156,18 +156,24 @@ class Backlog:
                     else:  # it answers but refuses, e.g. its disk is full
                         await asyncio.sleep(1.0)
 
-    async def replay_orphans(self, call: Callable[[bytes], Awaitable[object]]) -> set[str]:
-        """Send what dead processes left. Returns the tags of their owners: leases of those are for recovery."""
+    async def replay_orphans(self, call: Callable[[bytes], Awaitable[object]]) -> tuple[set[str], set[str]]:
+        """Send what dead processes left.
+
+        Returns:
+            The tags of their owners, whose leases are for recovery, and the names of owners whose spool is taken: what
+            is in it may end what they have open.
+        """
         owners: set[str] = set()
-        for spool in adopt(self._directory):
-            try:
+        adopted, taken = adopt(self._directory)
+        with contextlib.ExitStack() as opened:
+            for spool in adopted:  # all of them, also where the store goes away at the first
+                opened.callback(spool.close)
+            for spool in adopted:
                 records = spool.records()
                 await self._send(records, call)
                 owners |= {read_start(fields)[1] for fields in records if fields[0] in (b"begin", b"draw")}
                 spool.clear()
-            finally:
-                spool.close()
-        return owners
+        return owners, taken
 
     async def _send(self, records: list[list[bytes]], call: Callable[[bytes], Awaitable[object]]) -> int:
         # Were a draw refused and the settle behind it taken, nothing would pay for the request: so the store has all

@@ -25,6 +25,7 @@ class Commands:
         self._feedback, self._stale = functions.name("feedback"), functions.name("stale")
         self._draw, self._forfeit = functions.name("draw"), functions.name("forfeit")
         self._beat, self._dead, self._forget = (functions.name(name) for name in ("beat", "dead", "forget"))
+        self._enrol = functions.name("enrol")
         self._asking = Asking()
 
     def begin(self, start: Start, *, owner: str, lease_s: int, high_water: int, at: float | None = None) -> bytes:
@@ -82,6 +83,10 @@ class Commands:
 
     def beat(self, name: str, *, epoch: int, ttl_s: int) -> bytes:
         return pack("FCALL", self._beat, 2, OWNERS_KEY, EPOCH_KEY, name, epoch, ttl_s)
+
+    def enrol(self, names: Sequence[str], *, ttl_s: int) -> bytes:
+        """Those of `names` that are not registered are dead when they are not heard of for so long."""
+        return pack("FCALL", self._enrol, 1, OWNERS_KEY, ttl_s, *names)
 
     def dead(self) -> bytes:
         return pack("FCALL", self._dead, 1, OWNERS_KEY)

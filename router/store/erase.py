@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCAN_COUNT = 1000
 COMPACT_S = 600.0
 POLL_S = 0.05
+_NOTHING_KNOWN = "\n"  # neither decision nor tenant, of a request that ended: as `withdraw` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _erase_keys(
         for keys in _scan(client, f"{scope.base}win:{scope.scope}{account}:"):
             n_keys += _delete(client, keys)
     step("sessions")
-    return n_keys + _delete(client, list(requests))
+    return n_keys + _blank(client, list(requests))
 
 
 def _requests_of(client: "redis.Redis", organisation: str, tenant: str) -> Iterator[tuple[bytes, str]]:
@@ -233,6 +234,17 @@ def _delete(client: "redis.Redis", keys: list[bytes]) -> int:
         found: Any = client.unlink(*keys[at : at + SCAN_COUNT])
         gone += int(found)
     return gone
+
+
+def _blank(client: "redis.Redis", keys: list[bytes]) -> int:
+    """Leave of ended requests that they ended, for as long as that was kept: a replay may still repeat them, and would
+    charge them anew."""
+    for at in range(0, len(keys), SCAN_COUNT):
+        with client.pipeline(transaction=False) as pipe:
+            for key in keys[at : at + SCAN_COUNT]:
+                pipe.set(key, _NOTHING_KNOWN, xx=True, keepttl=True)
+            pipe.execute()
+    return len(keys)
 
 
 def compact(client: "redis.Redis") -> bool:

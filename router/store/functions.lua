@@ -2,7 +2,7 @@
 -- Every change to a request's state. KEYS[1] is the shard's log stream, `gs:{sNN}:log`; every other key of the shard is
 -- derived from it, so all carry its hash tag and one node of a cluster holds them. Time is the server's alone, but
 -- where a test gives another. This is loaded behind `accounts.lua`, `ledger.lua`, `limits.lua` and `requests.lua`, and
--- before `slices.lua` and `learning.lua`, as one library.
+-- before `owners.lua`, `slices.lua` and `learning.lua`, as one library.
 
 local DAY_S, MONTH_S = 86400, 30 * 86400
 local SCHEMA = 2
@@ -123,22 +123,32 @@ local function feedback(keys, args)
   return args[3]
 end
 
--- stale: oldest epoch that lives, time ('': the server's), tags of dead owners…
--- -> {request id, scope, stub, bound or ''} of every lease nobody will close
+-- Name and epoch of the owner that signs so.
+local function owner_in(tag)
+  local name, epoch = string.match(tag, '^(.*):(%d+)$')
+  return name or tag, tonumber(epoch or '0')
+end
+
+-- stale: oldest epoch that lives, time ('': the server's), tags of dead owners, and names of those that are dead whatever
+-- their epoch…
+-- -> {{request id, scope, stub, bound or ''} of every lease nobody will close, names of those who signed the others}
 local function stale(keys, args)
-  local dead, found, now = {}, {}, tonumber(args[2]) or now_s()
+  local dead, found, signed, names, now = {}, {}, {}, {}, tonumber(args[2]) or now_s()
   for i = 3, #args do
     dead[args[i]] = true
   end
   local leases = redis.call('HGETALL', base(keys) .. 'open')
   for i = 1, #leases, 2 do
     local tag, expires, scope, stub, money = string.match(leases[i + 1], LEASE)
-    local epoch = tonumber(string.match(tag, ':(%d+)$') or '0')
-    if dead[tag] or tonumber(expires) <= now or epoch < tonumber(args[1]) then
+    local name, epoch = owner_in(tag)
+    if dead[tag] or dead[name] or tonumber(expires) <= now or epoch < tonumber(args[1]) then
       found[#found + 1] = { leases[i], scope, stub, string.match(money, '^%d*') }
+    elseif not signed[name] then
+      signed[name] = true
+      names[#names + 1] = name
     end
   end
-  return found
+  return { found, names }
 end
 
 -- ack: reader, last stream id it has made durable -> entries trimmed. Only what every reader has acknowledged goes.
@@ -170,58 +180,6 @@ local function trim(keys)
   end
   local ms, n = string.match(lowest, '^(%d+)-(%d+)$')
   return redis.call('XTRIM', keys[1], 'MINID', ms .. '-' .. string.format('%d', tonumber(n) + 1))
-end
-
--- Owners: KEYS are `gs:{gs}:owners` (tag -> time it is alive until) and `gs:{gs}:epoch`.
--- When nobody could reach the store for a whole life of an owner, nobody is known to be dead: all get one more.
-local LAST_BEAT = '*'
-
-local function spare_all(owners, now, seconds)
-  local last = tonumber(redis.call('HGET', owners, LAST_BEAT) or now)
-  redis.call('HSET', owners, LAST_BEAT, string.format('%d', now))
-  if now - last <= seconds then
-    return
-  end
-  for _, tag in ipairs(redis.call('HKEYS', owners)) do
-    if tag ~= LAST_BEAT then
-      redis.call('HSET', owners, tag, string.format('%d', now + seconds))
-    end
-  end
-end
-
--- beat: owner name, epoch ('0': a new one), seconds -> the epoch to use from now on
-local function beat(keys, args)
-  local epoch, now, seconds = args[2], now_s(), tonumber(args[3])
-  if seconds > 0 then
-    spare_all(keys[1], now, seconds)
-  end
-  if epoch == '0' or redis.call('HEXISTS', keys[1], args[1] .. ':' .. epoch) == 0 then
-    epoch = string.format('%d', redis.call('INCR', keys[2]))
-  end
-  redis.call('HSET', keys[1], args[1] .. ':' .. epoch, string.format('%d', now + seconds))
-  return tonumber(epoch)
-end
-
-local function dead(keys)
-  local found, now, owners = {}, now_s(), redis.call('HGETALL', keys[1])
-  for i = 1, #owners, 2 do
-    if owners[i] ~= LAST_BEAT and tonumber(owners[i + 1]) <= now then
-      found[#found + 1] = owners[i]
-    end
-  end
-  return found
-end
-
--- forget: tags whose leases are closed. One that came back to life meanwhile stays.
-local function forget(keys, args)
-  local now = now_s()
-  for _, tag in ipairs(args) do
-    local until_s = redis.call('HGET', keys[1], tag)
-    if until_s and tonumber(until_s) <= now then
-      redis.call('HDEL', keys[1], tag)
-    end
-  end
-  return 1
 end
 
 -- Older data. `migrate` raises the number first, so that no gateway of an earlier version comes in any more, and notes
@@ -294,8 +252,5 @@ redis.register_function('@LIBRARY@_feedback', feedback)
 redis.register_function({ function_name = '@LIBRARY@_stale', callback = stale, flags = { 'no-writes' } })
 redis.register_function({ function_name = '@LIBRARY@_ack', callback = ack, flags = { 'allow-oom' } })
 redis.register_function({ function_name = '@LIBRARY@_trim', callback = trim, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@LIBRARY@_beat', callback = beat, flags = { 'allow-oom' } })
-redis.register_function({ function_name = '@LIBRARY@_dead', callback = dead, flags = { 'no-writes' } })
-redis.register_function({ function_name = '@LIBRARY@_forget', callback = forget, flags = { 'allow-oom' } })
 redis.register_function('@LIBRARY@_migrate', migrate)
 redis.register_function('@LIBRARY@_lift', lift)

@@ -16,6 +16,7 @@ _PARTS = (
     "limits",
     "requests",
     "functions",
+    "owners",
     "slices",
     "learning",
 )  # of the library, in this order

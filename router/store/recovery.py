@@ -1,6 +1,6 @@
 """What becomes of a request that its gateway did not end: exactly one terminal row, made of its lease's stub."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -8,8 +8,8 @@ import orjson
 
 from policies.records import DecisionRow, OutcomeRow
 from router.store.base import End, Start
-from router.store.commands import Commands, pack
-from router.store.keys import OWNERS_KEY, SHARDS, organisation_in
+from router.store.commands import Commands
+from router.store.keys import SHARDS, organisation_in
 from router.store.link import Link
 
 REASON = "the gateway stopped before the request ended"
@@ -95,29 +95,37 @@ def row_json(row: DecisionRow | OutcomeRow) -> bytes:
     return orjson.dumps(asdict(row))
 
 
-async def dead_owners(link: Link, commands: Commands, *, fallen: Sequence[str]) -> set[str]:
-    """Tags of those that are overdue, and all that `fallen` may have signed with; epoch 0: before they registered."""
+def name_in(tag: str) -> str:
+    """The owner's name in what it signs with; a name alone is its own."""
+    return tag.rpartition(":")[0] or tag
+
+
+async def dead_owners(link: Link, commands: Commands) -> set[str]:
+    """Of owners that are overdue, the tags; of those that are so and never registered, the names."""
     found: Any = await link.call(commands.dead())
-    dead = {tag.decode() for tag in found}
-    if fallen:
-        owners: Any = await link.call(pack("HKEYS", OWNERS_KEY))
-        tags = {tag.decode() for tag in owners} | {f"{name}:0" for name in fallen}
-        dead |= {tag for tag in tags if tag.rpartition(":")[0] in fallen}
-    return dead
+    return {tag.decode() for tag in found}
 
 
-async def close_leases(link: Link, commands: Commands, *, dead: Sequence[str], before_epoch: int) -> int:
-    """Close what these owners left open, and then forget them; returns how many leases this call closed."""
-    closed, again = 0, True
+async def close_leases(link: Link, commands: Commands, *, dead: Collection[str], before_epoch: int, ttl_s: int) -> int:
+    """Close what these owners left open, and then forget them; returns how many leases this call closed.
+
+    Args:
+        dead: Tags, and names: of all that such a one signed.
+        ttl_s: Who signed another lease and is not registered is dead if it is not heard of for so long.
+    """
+    closed, again, names = 0, True, set[str]()
     while again:
-        stale = [commands.stale(shard, before_epoch=before_epoch, dead=dead) for shard in range(SHARDS)]
-        leases = [lease for shard in await link.call_many(stale) if isinstance(shard, list) for lease in shard]
-        ends = [last_end(*lease) for lease in leases]
+        stale = [commands.stale(shard, before_epoch=before_epoch, dead=sorted(dead)) for shard in range(SHARDS)]
+        found: list[Any] = await link.call_many(stale)
+        names = {name.decode() for _, signed in found for name in signed}
+        ends = [last_end(*lease) for leases, _ in found for lease in leases]
         replies: list[Any] = await link.call_many(
             [commands.forfeit(end) if end.request_id.startswith(SLICE) else commands.settle(end) for end in ends]
         )
         closed += sum(reply > 0 for reply in replies)
         again = any(reply < 0 for reply in replies)  # from a slice something was drawn since we looked
     if dead:
-        await link.call(commands.forget(dead))
+        await link.call(commands.forget(sorted(dead)))
+    if names:
+        await link.call(commands.enrol(sorted(names), ttl_s=ttl_s))
     return closed

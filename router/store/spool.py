@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -146,12 +147,20 @@ def _take(path: Path) -> int:
         os.close(fd)
 
 
-def adopt(directory: Path) -> list[Spool]:
-    """The spools that dead processes left in a directory, opened."""
-    adopted = []
-    for path in sorted(directory.glob("*.spool")):
-        try:
-            adopted.append(Spool(path))
-        except SpoolTaken:
-            continue
-    return adopted
+def spool_path(directory: Path, owner: str, n: int) -> Path:
+    """Of an owner's n-th spool."""
+    return directory / f"{owner}.{n}.spool"
+
+
+def adopt(directory: Path) -> tuple[list[Spool], set[str]]:
+    """The spools that dead processes left in a directory, opened, and the owners of those that are taken: a living
+    process's own, and what another one has adopted."""
+    adopted, taken = [], set()
+    with ExitStack() as opened:
+        for path in sorted(directory.glob("*.spool")):
+            try:
+                adopted.append(opened.enter_context(closing(Spool(path))))
+            except SpoolTaken:
+                taken.add(path.stem.rpartition(".")[0])
+        opened.pop_all()
+    return adopted, taken

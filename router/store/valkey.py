@@ -1,6 +1,7 @@
 """The store on Valkey or Redis: `router.store.base.Store` as one server function per call, spooled when it is away."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
@@ -21,7 +22,7 @@ from router.store.keys import load_functions, scope_of
 from router.store.ledger import BudgetRefused, Hold
 from router.store.limits import Allowance, read_allowances
 from router.store.link import Link
-from router.store.recovery import close_leases, dead_owners
+from router.store.owner import Owner
 from router.store.slices import Payer, Slices
 
 log = logging.getLogger(__name__)
@@ -63,11 +64,11 @@ class ValkeyStore:
         functions = load_functions()
         self._commands, self._options = Commands(functions), options
         self._link = Link(parse_address(url), functions=functions, timeout_s=options.timeout_s)
-        self._name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._fallen = tuple(fallen)
-        self._epoch = 0
-        self._tag = f"{self._name}:0"
-        self._backlog = Backlog(options.spool_dir, name=self._name, commands=self._commands, lease_s=options.lease_s)
+        name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._backlog = Backlog(options.spool_dir, name=name, commands=self._commands, lease_s=options.lease_s)
+        self._owner = Owner(
+            self._link, self._commands, self._backlog, name=name, ttl_s=options.owner_ttl_s, fallen=fallen
+        )
         self._slices = Slices(self._link, self._commands, self._backlog, settle=self.settle)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -83,7 +84,7 @@ class ValkeyStore:
     @property
     def owner(self) -> str:
         """The tag on this worker's leases: name and epoch."""
-        return self._tag
+        return self._owner.tag
 
     @property
     def outage_left(self) -> dict[Payer, int]:
@@ -105,9 +106,11 @@ class ValkeyStore:
             SchemaTooNew: The store belongs to a newer version.
         """
         await self.connect()
+        # Of its own, for upkeep may take longer than this owner's life: a large spool is replayed in it.
+        self._tasks = [asyncio.create_task(self._beat_forever(), name="store-heartbeat")]
         if self._link.is_up:
             await self._upkeep()
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self._reap_forever(), name="store-upkeep"),
             asyncio.create_task(self._backlog.replay_forever(self._link), name="store-replay"),
         ]
@@ -131,7 +134,7 @@ class ValkeyStore:
         await self._slices.return_all()
         if self._link.is_up:
             try:
-                await self._link.call(self._commands.beat(self._name, epoch=self._epoch, ttl_s=0))
+                await self._owner.sign_off()
             except StoreUnavailable as problem:
                 log.warning("this gateway could not sign off from the store: %s", problem)
         self._backlog.close()
@@ -142,7 +145,7 @@ class ValkeyStore:
         if not self._link.is_up and self._begin_without(start):
             return ()
         command = self._commands.begin(
-            start, owner=self._tag, lease_s=options.lease_s, high_water=options.high_water_rows
+            start, owner=self.owner, lease_s=options.lease_s, high_water=options.high_water_rows
         )
         try:
             reply = await self._link.call(command)
@@ -166,10 +169,10 @@ class ValkeyStore:
         if start.hold is None:
             if self._options.when_down == "reject":
                 return False
-            self._backlog.begin(start, owner=self._tag)
+            self._backlog.begin(start, owner=self.owner)
             return True
         # Money that nobody counts would be spent twice: a budget allows what was reserved before, and no more.
-        return self._slices.begin(start, start.hold, owner=self._tag)
+        return self._slices.begin(start, start.hold, owner=self.owner)
 
     async def settle(self, end: End) -> bool:
         if self._backlog.holds_begin(end.request_id):
@@ -250,20 +253,15 @@ class ValkeyStore:
 
     async def new_epoch(self) -> int:
         """Register this process anew. Every owner with a smaller epoch registered before this call."""
-        reply = await self._link.call(self._commands.beat(self._name, epoch=0, ttl_s=self._options.owner_ttl_s))
-        assert isinstance(reply, int)
-        self._epoch, self._tag = reply, f"{self._name}:{reply}"
-        return reply
+        return await self._owner.register()
 
     async def heartbeat(self) -> None:
         """Say that this owner lives. One that was taken for dead goes on under a new epoch."""
-        command = self._commands.beat(self._name, epoch=self._epoch, ttl_s=self._options.owner_ttl_s)
-        reply = await self._link.call(command)
-        assert isinstance(reply, int)
-        self._epoch, self._tag = reply, f"{self._name}:{reply}"
+        await self._owner.beat()
 
     async def recover(self, *, before_epoch: int = 0) -> int:
-        """Close the requests of dead owners as `unknown_after_crash`, each exactly once.
+        """Close the requests of dead owners as `unknown_after_crash`, each exactly once. Those of one whose spool
+        another process has, to send what is in it, are left to a later call.
 
         Args:
             before_epoch: Owners with a smaller epoch are dead whatever their heartbeat says (a store of one's own).
@@ -271,13 +269,7 @@ class ValkeyStore:
         Returns:
             How many this call closed.
         """
-        orphans = await self._backlog.replay_orphans(self._link.call)
-        dead = orphans | await dead_owners(self._link, self._commands, fallen=self._fallen)
-        closed = await close_leases(
-            self._link, self._commands, dead=sorted(dead - {self._tag}), before_epoch=before_epoch
-        )
-        self._fallen = ()
-        return closed
+        return await self._owner.recover(before_epoch=before_epoch)
 
     async def _upkeep(self) -> None:
         try:
@@ -285,9 +277,15 @@ class ValkeyStore:
             await self.heartbeat()
             if closed := await self.recover():
                 log.warning("closed %d requests of gateways that are gone", closed)
-            await self._slices.renew(owner=self._tag, at=await self.now())
+            await self._slices.renew(owner=self.owner, at=await self.now())
         except (StoreUnavailable, OSError) as problem:
             log.warning("store upkeep waits: %s", problem)
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._options.reap_s)
+            with contextlib.suppress(StoreUnavailable):  # upkeep tells of it
+                await self.heartbeat()
 
     async def _reap_forever(self) -> None:
         while True:

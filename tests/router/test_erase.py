@@ -309,6 +309,38 @@ def test_budgets_stay_unless_they_are_named(served: tuple[EmbeddedValkey, Path])
 
 
 @pytest.mark.parametrize("budgets", [False, True], ids=["budgets stay", "budgets too"])
+def test_a_replay_that_repeats_erased_requests_charges_and_writes_nothing(
+    served: tuple[EmbeddedValkey, Path], budgets: bool
+) -> None:
+    server, directory = served
+    scope, day = scope_of(ORGANISATION), Window(tenant_account("gone"), "day", 10**9, "its own")
+
+    async def again() -> None:
+        """What was sent already, from a spool that its gateway could not forget in time; also the draw of a slice."""
+        store = ValkeyStore(server.url, StoreOptions(spool_dir=directory / "spool"))
+        await store.start()
+        for n in range(8):
+            start = Start(f"r-gone-{n}", ORGANISATION, b"{}", CANARY.encode(), b"", Hold(1000, (day,)))
+            store._backlog.draw(start, Hold(1000, (day,)), owner="dead:1", slice_id="slice-dead")
+            store._backlog.settle(
+                End(start.request_id, ORGANISATION, CANARY.encode(), "d", "gone", reserved=True, nano_usd=500)
+            )
+        assert await store.replay() == 16
+        await store.aclose()
+
+    with redis.Redis.from_url(server.url) as client:
+        erase_tenant(client, server.url, directory, organisation=ORGANISATION, tenant="gone", budgets=budgets)
+        n_rows = client.xlen(scope.log)
+        asyncio.run(again())
+        (found,) = read_balances(client, [(ORGANISATION, day)])
+        assert (found.spent, found.reserved, client.xlen(scope.log)) == (0 if budgets else 4000, 0, n_rows)
+        assert client.get(scope.request("r-gone-1")) == b"\n"
+        assert 29 * 86_400 < client.ttl(scope.request("r-gone-1")) <= 30 * 86_400
+        assert client.get(scope.request("r-stays-1")) == f"d-{OTHER}-1\nstays".encode()
+    assert settled(directory) == set()
+
+
+@pytest.mark.parametrize("budgets", [False, True], ids=["budgets stay", "budgets too"])
 def test_what_is_reserved_stays_so_until_it_is_given_back(served: tuple[EmbeddedValkey, Path], budgets: bool) -> None:
     server, directory = served
     day, hour = (Window(tenant_account("gone"), per, 10**9, "gone") for per in ("day", "hour"))

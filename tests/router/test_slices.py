@@ -438,6 +438,42 @@ async def test_what_a_dead_owner_spooled_is_taken_from_its_slice_before_the_rest
         assert (sums(server), agree(server)) == ((330, 0), True), "30, all of r2's bound, and what was left"
 
 
+@pytest.mark.parametrize(("drawn", "charged"), [(True, 10 + 30 + 300), (False, 10 + 400)])
+async def test_while_another_still_sends_what_a_dead_owner_spooled_nothing_of_it_is_charged(
+    server: EmbeddedValkey, drawn: bool, charged: int
+) -> None:
+    dead = await made(server.directory, server.url, "dead", {A: Hold(400, WINDOWS)})
+    await dead.begin(start("r1", 100))
+    await asyncio.to_thread(server.stop)
+    assert await dead.settle(end("r1", 10))
+    if drawn:
+        await answered(dead, "r2", 100, 30)
+    await kill(dead)
+    await asyncio.to_thread(server.start)
+    other = ValkeyStore(server.url, options(server.directory), name="other")
+    await other.connect()
+    await other.heartbeat()
+    call, may_send = other._link.call, asyncio.Event()
+
+    async def held(command: bytes) -> object:
+        await may_send.wait()
+        return await call(command)
+
+    other._link.call = held  # type: ignore[method-assign]
+    sending = asyncio.create_task(other.recover())
+    await asyncio.sleep(0)
+    successor = ValkeyStore(server.url, options(server.directory), name="next", fallen=("dead",))
+    await successor.start()
+    before = sums(server)
+    may_send.set()
+    await sending
+    await successor._upkeep()
+    await successor.aclose()
+    await other.aclose()
+    assert before == (0, 500), "what was answered is not charged whole"
+    assert (sums(server), agree(server)) == ((charged, 0), True)
+
+
 async def test_one_that_closes_while_the_store_is_down_returns_it_through_the_spool(server: EmbeddedValkey) -> None:
     async with opened(server) as store:
         await asyncio.to_thread(server.stop)
@@ -453,8 +489,11 @@ async def test_one_that_was_taken_for_dead_is_charged_beside_its_slice(server: E
         zombie = await made(server.directory, way.url, "zombie", {A: Hold(400, WINDOWS)}, owner_ttl_s=0)
         way.commands = False
         await answered(zombie, "r1", 100, 30)
-        async with opened(server, "heir", wanted={}):
-            assert sums(server) == (400, 0)
+        async with opened(server, "neighbour", wanted={}):
+            assert sums(server) == (0, 400), "who shares its spool folder sees that it lives"
+        elsewhere = await made(tmp_path / "elsewhere", server.url, "elsewhere", {})
+        assert sums(server) == (400, 0)
+        await elsewhere.aclose()
         await answered(zombie, "r2", 300, 20)
         with pytest.raises(StoreUnavailable):
             await zombie.begin(start("r3", 1))
@@ -462,7 +501,7 @@ async def test_one_that_was_taken_for_dead_is_charged_beside_its_slice(server: E
         async with asyncio.timeout(10):
             await zombie.wait_replayed()
         assert (sums(server), agree(server)) == ((450, 0), True), "never less than what was spent"
-        zombie._options = options(server.directory)
+        zombie._owner.ttl_s = 15
         await zombie._upkeep()
         assert (sums(server), zombie.outage_left) == ((450, 400), {A: 400})
         await zombie.aclose()
@@ -499,7 +538,7 @@ async def test_what_was_reserved_in_a_window_that_is_over_is_dated_and_charged_i
         later = {"accounts": asked_of(Hold(100, (HOUR, DAY))), "bound": 100, "at": began + 7_200}
         await call(commands.draw(asked, owner="w:1", lease_s=600, slice_id="slice-1", **later))
         await store.settle(end("r1", 60))
-        (lease,) = await call(commands.stale(shard_of("acme"), before_epoch=0, dead=["dead:1"]))  # type: ignore[misc]
+        (lease,), _ = await call(commands.stale(shard_of("acme"), before_epoch=0, dead=["dead:1"]))  # type: ignore[misc]
         assert await call(commands.forfeit(last_end(*lease))) == 1
         with redis.Redis.from_url(server.url) as client:
             found = read_balances(client, [("acme", HOUR), ("acme", DAY)], at=began)

@@ -1,5 +1,6 @@
 """Requests whose gateway died: one terminal row each, and a late comer changes nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from typing import Any
 import orjson
 import pytest
 import redis
+from crashing import kill
 
 from policies.records import OutcomeRow
 from router.store.base import End, Start
@@ -147,6 +149,122 @@ async def test_after_the_store_was_away_for_long_nobody_is_taken_for_dead(opened
         await two.heartbeat()
         assert await two.recover() == 0
         assert await one.settle(end("r1"))
+
+
+async def begun_before_it_registered(name: str, url: str, folder: Path) -> ValkeyStore:
+    """A worker that has not said that it lives, and a request of it."""
+    store = ValkeyStore(url, StoreOptions(spool_dir=folder / name), name=name)
+    await store.connect()
+    await store.begin(start(f"r-{name}"))
+    return store
+
+
+async def a_life_passes(lives: ValkeyStore) -> None:
+    """Who is not heard of for a second is dead then, for another one was."""
+    for _ in range(3):
+        await asyncio.sleep(0.4)
+        await lives.heartbeat()
+
+
+@pytest.mark.asyncio
+async def test_one_that_died_before_it_registered_is_found_dead(
+    opened: Opened, valkey_url: str, tmp_path: Path
+) -> None:
+    async with opened("lives", owner_ttl_s=1) as lives:
+        await kill(await begun_before_it_registered("dead", valkey_url, tmp_path))
+        await lives.begin(start("r-lives"))
+        assert await lives.recover() == 0, "it may be about to register"
+        await a_life_passes(lives)
+        assert [await lives.recover(), await lives.recover()] == [1, 0]
+        assert await lives.settle(end("r-lives"))
+        assert redis.Redis.from_url(valkey_url).hkeys("gs:{gs}:owners") == [b"*", lives.owner.encode()]
+    assert [(row["request_id"], row["status"]) for row in outcomes(valkey_url)] == [
+        ("r-dead", "unknown_after_crash"),
+        ("r-lives", "ok"),
+    ]
+
+
+@pytest.mark.asyncio
+async def test_one_that_registers_after_its_first_request_keeps_it(
+    opened: Opened, valkey_url: str, tmp_path: Path
+) -> None:
+    async with opened("lives", owner_ttl_s=1) as lives:
+        late = await begun_before_it_registered("late", valkey_url, tmp_path)
+        assert await lives.recover() == 0
+        await late.heartbeat()
+        await a_life_passes(lives)
+        assert await lives.recover() == 0
+        assert await late.settle(end("r-late"))
+        await late.aclose()
+
+
+@pytest.mark.asyncio
+async def test_one_that_died_after_it_was_forgotten_is_found_dead(opened: Opened, valkey_url: str) -> None:
+    async with opened("zombie", owner_ttl_s=0) as zombie, opened("lives", owner_ttl_s=1) as lives:
+        assert zombie.owner.encode() not in redis.Redis.from_url(valkey_url).hkeys("gs:{gs}:owners")
+        await zombie.begin(start("r1"))
+        await kill(zombie)
+        assert await lives.recover() == 0
+        await a_life_passes(lives)
+        assert await lives.recover() == 1
+
+
+@pytest.mark.asyncio
+async def test_who_was_taken_for_dead_keeps_what_it_began_before_its_next_heartbeat(opened: Opened) -> None:
+    async with opened("zombie", owner_ttl_s=0) as zombie, opened("lives", owner_ttl_s=1) as lives:
+        await zombie.begin(start("r1"))
+        assert await lives.recover() == 0
+        zombie._owner.ttl_s = 15
+        await zombie.heartbeat()
+        await a_life_passes(lives)
+        assert await lives.recover() == 0
+        assert await zombie.settle(end("r1"))
+
+
+@pytest.mark.asyncio
+async def test_one_that_replays_for_longer_than_its_life_goes_on_living(
+    opened: Opened, valkey_url: str, tmp_path: Path
+) -> None:
+    replays, may_end = asyncio.Event(), asyncio.Event()
+    busy = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path, owner_ttl_s=1, reap_s=0.2), name="busy")
+
+    async def replay_orphans(call: object) -> tuple[set[str], set[str]]:
+        replays.set()
+        await may_end.wait()
+        return set(), set()
+
+    busy._backlog.replay_orphans = replay_orphans  # type: ignore[method-assign]
+    starting = asyncio.create_task(busy.start())
+    async with opened("lives", owner_ttl_s=1) as lives:
+        await replays.wait()
+        await busy.begin(start("r1"))
+        await a_life_passes(lives)
+        await a_life_passes(lives)
+        assert await lives.recover() == 0
+        may_end.set()
+        await starting
+        assert await busy.settle(end("r1"))
+        await busy.aclose()
+
+
+@pytest.mark.asyncio
+async def test_two_heartbeats_at_once_of_one_that_was_forgotten_make_one_owner_of_it(
+    opened: Opened, valkey_url: str
+) -> None:
+    async with opened("zombie", owner_ttl_s=0) as zombie, opened("living") as living:
+        zombie._owner.ttl_s = 15
+        await asyncio.gather(zombie.heartbeat(), zombie.heartbeat())
+        owners = redis.Redis.from_url(valkey_url).hkeys("gs:{gs}:owners")
+    assert sorted(owners) == sorted([b"*", zombie.owner.encode(), living.owner.encode()])
+
+
+@pytest.mark.asyncio
+async def test_one_told_to_be_dead_is_so_whether_it_registered_or_not(valkey_url: str, tmp_path: Path) -> None:
+    await kill(await begun_before_it_registered("fell", valkey_url, tmp_path))
+    store = ValkeyStore(valkey_url, StoreOptions(spool_dir=tmp_path), name="next", fallen=("fell",))
+    await store.start()
+    await store.aclose()
+    assert [row["request_id"] for row in outcomes(valkey_url)] == ["r-fell"]
 
 
 @pytest.mark.asyncio

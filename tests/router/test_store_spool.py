@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from router.store.backlog import Backlog
+from router.store.base import End, StoreUnavailable
+from router.store.commands import Commands
+from router.store.keys import load_functions
 from router.store.spool import Spool, SpoolTaken, adopt, encode
 
 RECORDS = [[b"begin", b"r1", b"", b"\0" * 40], [b"settle", b"r1"], [b"settle", b"r2", b"GSR1 inside"]]
@@ -14,7 +18,7 @@ RECORDS = [[b"begin", b"r1", b"", b"\0" * 40], [b"settle", b"r1"], [b"settle", b
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A spool that a dead process left."""
-    path = tmp_path / "spool" / "w.spool"
+    path = tmp_path / "spool" / "w.0.spool"
     spool = Spool(path)
     for record in RECORDS:
         spool.append(record)
@@ -53,15 +57,40 @@ def test_one_process_owns_a_spool(path: Path) -> None:
     owner = Spool(path)
     with pytest.raises(SpoolTaken):
         Spool(path)
-    assert adopt(path.parent) == []
+    assert adopt(path.parent) == ([], {"w"})
     owner.close()
 
 
 def test_a_dead_process_spool_is_adopted_and_an_emptied_one_is_removed(path: Path) -> None:
-    (adopted,) = adopt(path.parent)
+    (adopted,), taken = adopt(path.parent)
+    assert taken == set()
     adopted.clear()
     adopted.close()
     assert not path.exists()
+
+
+@pytest.mark.asyncio
+async def test_spools_that_could_not_be_sent_are_free_for_the_next_attempt(tmp_path: Path) -> None:
+    def backlog(name: str) -> Backlog:
+        return Backlog(tmp_path, name=name, commands=Commands(load_functions()), lease_s=600)
+
+    for name in ("fell", "fell-too"):
+        dead = backlog(name)
+        dead.settle(End(f"r-{name}", "acme", row=b"{}", decision_id="d", tenant="t"))
+        dead.close()
+    sent: list[bytes] = []
+
+    async def down(command: bytes) -> object:
+        raise StoreUnavailable("it is down")
+
+    async def up(command: bytes) -> object:
+        return sent.append(command)
+
+    with pytest.raises(StoreUnavailable):
+        await backlog("next").replay_orphans(down)
+    assert await backlog("other").replay_orphans(up) == (set(), set())
+    assert len(sent) == 2
+    assert adopt(tmp_path) == ([], set())
 
 
 def test_a_record_that_does_not_fit_leaves_no_trace(path: Path) -> None:
