@@ -41,6 +41,7 @@ end
 local function turned(key, r, hour)
   local was, is = calendar(r[HOUR]), calendar(hour)
   local new = { hour, 0, 0, 0, 0, 0, 0, r[AT], r[REQUESTS], r[TOKENS], r[OPEN], r[RATE] }
+  new[REQUESTS_APART], new[TOKENS_APART] = r[REQUESTS_APART], r[TOKENS_APART]
   for place, window in ipairs(is) do
     local at = 2 * place
     if was[place].name == window.name then

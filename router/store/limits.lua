@@ -24,6 +24,29 @@ local function min(a, b)
   return a < b and a or b
 end
 
+-- Hosts may have different limits of one account while their configuration changes, so a level is the account's and no
+-- limit's: it is never cut. One above a full bucket of the limit that asks counts there as a full one, which leaks from
+-- the record's last change on, so nobody waits longer than that; the level itself leaks then as fast as empties it in a
+-- minute.
+-- Invariant: whoever asks in turn, what passes is at most what the highest of their limits, H, would let pass alone. For a
+-- level is at most a full bucket of H, and so none leaks faster than H; a lower limit L lets N pass a level above its own
+-- bucket only N/L minutes after its last change, in which more than N leaked of it. And where only L asks, no more passes
+-- than ever does of L: what it counts of a level is never above that.
+-- Tokens can be owed beyond every bucket, which is no sign of a higher limit: `highest` tells which there was.
+-- per_minute: of who asks. highest: that it came up by. passed: milliseconds -> the level now, and what is not counted.
+local function leaked(per_minute, highest, level, passed)
+  local full = UNIT * per_minute
+  if level <= full then
+    return max(level - passed * per_minute, 0), 0
+  end
+  local counted, rate = full, level / UNIT
+  if rate > highest then -- what is owed is as many minutes' worth for every limit
+    counted, rate = ceil(level / highest * per_minute), highest
+  end
+  local now = max(level - ceil(passed * rate), 0)
+  return now, max(now - max(counted - passed * per_minute, 0), 0)
+end
+
 -- Milliseconds until `more` fits; 0: it does.
 local function wait(per_minute, level, more)
   local over = level + more - UNIT * per_minute
@@ -69,13 +92,14 @@ local function allowances(reply, plan, all, tallies)
     local rate, r = plan.rates[k], all[k]
     if rate then
       local requests, tokens = rate.requests > 0, rate.tokens > 0
+      local by_requests, by_tokens = r[REQUESTS] - (r[REQUESTS_APART] or 0), r[TOKENS] - (r[TOKENS_APART] or 0)
       told = told
         .. struct.pack(
           TOLD,
-          requests and max(floor(rate.requests - r[REQUESTS] / UNIT), 0) or UNLIMITED,
-          requests and ceil(r[REQUESTS] / rate.requests) or UNLIMITED,
-          tokens and max(floor(rate.tokens - r[TOKENS] / UNIT), 0) or UNLIMITED,
-          tokens and ceil(r[TOKENS] / rate.tokens) or UNLIMITED
+          requests and max(floor(rate.requests - by_requests / UNIT), 0) or UNLIMITED,
+          requests and ceil(by_requests / rate.requests) or UNLIMITED,
+          tokens and max(floor(rate.tokens - by_tokens / UNIT), 0) or UNLIMITED,
+          tokens and ceil(by_tokens / rate.tokens) or UNLIMITED
         )
       for mode, millionths in pairs(rate.shares or {}) do
         if is_full(tallies[k], mode, millionths) then
@@ -94,8 +118,9 @@ local function longest_wait(plan, all, tokens)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      local by_requests = rate.requests > 0 and wait(rate.requests, r[REQUESTS], UNIT) or 0
-      local by_tokens = rate.tokens > 0 and wait(rate.tokens, r[TOKENS], UNIT * min(tokens, rate.tokens)) or 0
+      local by_requests, by_tokens = r[REQUESTS] - (r[REQUESTS_APART] or 0), r[TOKENS] - (r[TOKENS_APART] or 0)
+      by_requests = rate.requests > 0 and wait(rate.requests, by_requests, UNIT) or 0
+      by_tokens = rate.tokens > 0 and wait(rate.tokens, by_tokens, UNIT * min(tokens, rate.tokens)) or 0
       if by_requests > 0 and by_requests > longest then
         place, kind, longest = k - 1, 'requests', by_requests
       end
@@ -121,13 +146,9 @@ local function admit(shares, plan, all, tokens, mode, now)
     if rate then
       local passed = max(now - r[AT], 0)
       r[AT] = max(now, r[AT])
-      -- A limit that was lowered is at most full; tokens can be owed beyond it, so theirs shrink with it.
-      if rate.tokens < r[RATE] then
-        r[TOKENS] = floor(r[TOKENS] * rate.tokens / r[RATE])
-      end
-      r[RATE] = rate.tokens
-      r[REQUESTS] = max(min(r[REQUESTS], UNIT * rate.requests) - passed * rate.requests, 0)
-      r[TOKENS] = max(r[TOKENS] - passed * rate.tokens, 0)
+      r[RATE] = max(r[RATE], rate.tokens)
+      r[REQUESTS], r[REQUESTS_APART] = leaked(rate.requests, math.huge, r[REQUESTS], passed)
+      r[TOKENS], r[TOKENS_APART] = leaked(rate.tokens, max(r[RATE], 1), r[TOKENS], passed)
       tallies[k] = rate.shares and tally(shares, plan.names[k], floor(now / rate.slot_ms))
     end
   end
@@ -149,8 +170,11 @@ local function enter(shares, plan, all, tallies, tokens, mode)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      r[REQUESTS] = rate.requests > 0 and r[REQUESTS] + UNIT or 0
+      r[REQUESTS] = r[REQUESTS] + (rate.requests > 0 and UNIT or 0)
       r[TOKENS] = r[TOKENS] + UNIT * min(tokens, rate.tokens)
+      if r[TOKENS] <= UNIT * rate.tokens then
+        r[RATE] = rate.tokens -- nothing is left of what a higher limit let in
+      end
       r[OPEN] = r[OPEN] + (rate.ends and 1 or 0)
       if tallies[k] and mode ~= '' then
         count_mode(shares, plan.names[k], tallies[k], mode)

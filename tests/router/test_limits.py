@@ -121,11 +121,91 @@ def test_a_limit_that_is_lowered_is_at_most_full_and_one_that_is_raised_has_room
         begin(bank, f"r{n}", Claim(high.limits, tokens=333))
     with pytest.raises(LimitRefused) as refused:
         begin(bank, "low", low)
-    assert refused.value.wait_ms == 59_940, "of the tokens, all of which are wanted at once"
-    assert begin(bank, "later", Claim(low.limits, tokens=1), at=10.5)[0].requests == 0
+    assert refused.value.wait_ms == 60_000, "of the tokens, all of which are wanted at once"
+    (later,) = begin(bank, "later", Claim(low.limits, tokens=1), at=10.5)
+    assert (later.requests, later.requests_full_ms, later.tokens) == (0, 59_500, 349)
     (raised,) = begin(bank, "raised", Claim(high.limits, tokens=1), at=10.5)
-    assert raised.requests > 5990
-    assert raised.tokens > 1_990_000
+    assert raised.requests == 1050 - 2, "what came into the bucket meanwhile"
+    assert raised.tokens == 2000 + 1_998_000 * 10.5 // 60 - 2
+    assert begin(bank, "silence", low, at=70.5)[0].tokens == 0
+    (new,) = begin(bank, "new", Claim((Limit(TENANT, "a", requests=60_000, tokens=5000),), tokens=1), at=70.5)
+    assert (new.requests, new.tokens) == (60_000 - 2, 2999)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hosts_with_different_limits_of_one_account_let_through_what_the_highest_would(bank: Bank, seed: int) -> None:
+    rng, at, alone = random.Random(seed), 0, 0
+    rates = [(60, 900), (17, 400), (7, 950)][: 2 + seed % 2]
+    limits = [Limit(TENANT, "a", requests=requests, tokens=tokens) for requests, tokens in rates]
+    of_all, of_one = Plain(max(rate[0] for rate in rates), max(rate[1] for rate in rates)), Plain(*rates[0])
+    through = Counter[int]()
+    for n in range(2500):
+        if n % 100 == 0:  # all hosts in turn, then for a while those of one limit alone
+            alone = rng.randrange(len(rates))
+            of_one = Plain(*rates[alone])
+        who = alone if n % 100 > 60 else rng.randrange(len(rates))
+        tokens, step = rng.randrange(1, 60), rng.choice((0, 0, 0, 0, 5, 40, 611, 8_000, 61_000 if n % 90 == 0 else 1))
+        for _ in range(2):
+            at += step
+            of_all.leak(step)
+            of_one.leak(step)
+            step = waits(bank, f"r{n}", Claim((limits[who],), tokens=tokens), at=at / 1000)
+            assert step <= 60_000, "a full bucket at most"
+            if step > 0:
+                if rng.random() < 0.9:
+                    break
+                continue
+            through[who] += 1
+            of_all.take(tokens)
+            if n % 100 > 60:
+                of_one.take(tokens)
+            break
+        else:
+            pytest.fail("it waited as long as it was told to")
+    assert min(through.values()) > 30
+
+
+def waits(bank: Bank, request: str, claim: Claim, *, at: float) -> int:
+    """Milliseconds until it would fit; 0: it passed."""
+    try:
+        begin(bank, request, claim, at=at)
+    except LimitRefused as refused:
+        return refused.wait_ms or 0
+    return 0
+
+
+class Plain:
+    """A bucket of requests and one of tokens in fractions, which never hold more than a minute's worth."""
+
+    def __init__(self, *rates: int) -> None:
+        self.rates, self.levels = rates, [Fraction(0) for _ in rates]
+
+    def leak(self, ms: int) -> None:
+        pairs = zip(self.levels, self.rates, strict=True)
+        self.levels = [max(level - Fraction(ms * rate, 60_000), Fraction(0)) for level, rate in pairs]
+
+    def take(self, tokens: int) -> None:
+        self.levels = [self.levels[0] + 1, self.levels[1] + tokens]
+        assert all(level <= rate for level, rate in zip(self.levels, self.rates, strict=True))
+
+
+@pytest.mark.parametrize("per_minute", [120, 6])
+def test_a_lowered_limit_passes_its_rate_at_once_and_its_bucket_after_a_minute(bank: Bank, per_minute: int) -> None:
+    high, low = (Claim((Limit(TENANT, "a", requests=requests),)) for requests in (1000, per_minute))
+    assert taken(bank, high, at=0, tries=1001) == 1000
+    assert sum(taken(bank, low, at=half / 2, tries=2) for half in range(1, 121)) == per_minute
+    assert taken(bank, low, at=120, tries=per_minute + 1) == per_minute
+
+
+def test_what_is_owed_is_as_many_minutes_for_a_lowered_limit(bank: Bank) -> None:
+    high, low = (Claim((Limit(TENANT, "a", tokens=tokens),), tokens=1) for tokens in (100_000, 1000))
+    begin(bank, "r1", high)
+    settle(bank, "r1", 300_000)
+    for claim in (low, high, low):
+        with pytest.raises(LimitRefused) as refused:
+            begin(bank, "r2", claim, at=60)
+        assert refused.value.wait_ms == pytest.approx(60_000, abs=61)
+    assert begin(bank, "r2", low, at=120.1)[0].tokens == 0
 
 
 @pytest.mark.parametrize("tokens", [2**63, 8 * 2**63, 10**30])
