@@ -165,8 +165,8 @@ local function admit(shares, plan, all, tokens, mode, now)
   return tallies, nil
 end
 
--- Takes what `admit` found room for -> what the lease says of it: tokens and, where its end counts, where.
-local function enter(shares, plan, all, tallies, tokens, mode)
+-- Takes what `admit` found room for -> what the lease says of it: tokens, the millisecond and, where its end counts, where.
+local function enter(shares, plan, all, tallies, tokens, mode, now)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
@@ -181,17 +181,21 @@ local function enter(shares, plan, all, tallies, tokens, mode)
       end
     end
   end
-  return string.format('%d', tokens) .. plan.caps
+  return string.format('%d %d', tokens, now) .. plan.caps
 end
 
 -- The request is over: it is open no more, and what it used takes the place of what it took, in the records of `plan`,
--- which `ended` made. used: '' for unknown, then what was taken stays.
-local function leave(plan, all, taken, used)
+-- which `ended` made. Of a full bucket that much is left as did not leak between its begin and the record's last change;
+-- no more is given back, for what is above that others took since.
+-- began: milliseconds, nil in a lease of an earlier version. used: '' for unknown, then what was taken stays.
+local function leave(plan, all, taken, began, used)
   for k, cap in pairs(plan.caps) do
     local r = all[k]
     if r then
       if used ~= '' and cap > 0 and r[AT] > 0 then -- 0: what it took was erased with its tenant, but for its place
-        r[TOKENS] = min(max(r[TOKENS] + UNIT * (tonumber(used) - min(tonumber(taken), cap)), 0), FULLEST)
+        local more, passed = UNIT * (tonumber(used) - min(tonumber(taken), cap)), r[AT] - (began or r[AT])
+        local kept = passed >= 0 and cap * max(UNIT - passed, 0) or 0 -- before: the clock was set back, and it began anew
+        r[TOKENS] = min(max(r[TOKENS] + max(more, -kept), 0), FULLEST)
       end
       r[OPEN] = max(r[OPEN] - 1, 0)
     end

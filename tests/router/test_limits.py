@@ -104,6 +104,51 @@ def test_a_settle_puts_what_was_used_in_the_place_of_what_was_taken_once(bank: B
     assert owing.value.allowances[0].tokens == 0
 
 
+def test_what_leaked_since_a_request_began_is_not_given_back_of_what_others_took(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=1000)
+    begin(bank, "long", claim)
+    begin(bank, "other", Claim(claim.limits, tokens=300), at=45)
+    settle(bank, "long", 0)
+    assert begin(bank, "left", Claim(claim.limits), at=45)[0].tokens == 1000 - (250 + 300 - 250), (
+        "a quarter of it was there"
+    )
+    settle(bank, "other", 100)
+    assert begin(bank, "more", Claim(claim.limits), at=45)[0].tokens == 900
+    begin(bank, "late", Claim(claim.limits, tokens=600), at=120)
+    settle(bank, "late", 0)
+    assert begin(bank, "none", Claim(claim.limits), at=120)[0].tokens == 1000, "nobody took any since"
+
+
+@pytest.mark.parametrize(("tokens", "apart_s"), [(1000, 60), (100, 6), (500, 30)])
+def test_long_requests_that_end_at_once_let_no_more_than_twice_the_limit_through(
+    bank: Bank, tokens: int, apart_s: int
+) -> None:
+    limits, at, used = (Limit(TENANT, "a", tokens=1000),), 10 * apart_s, 0
+    for n in range(10):
+        begin(bank, f"long{n}", Claim(limits, tokens=tokens), at=apart_s * n)
+    for n in range(10):
+        settle(bank, f"long{n}", 1)
+        for m in range(10):
+            if waits(bank, f"short{n}-{m}", Claim(limits, tokens=100), at=at) == 0:
+                settle(bank, f"short{n}-{m}", 100)
+                used += 100
+    assert 900 <= used <= 2000
+    assert used <= 1000 + 1000 * at / 60
+
+
+def test_a_lease_of_an_earlier_version_gives_back_what_was_not_used(bank: Bank, valkey_url: str) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000, concurrency=1),), tokens=900)
+    begin(bank, "r1", claim)
+    with redis.Redis.from_url(valkey_url) as server:
+        leases = scope_of("acme").base + "open"
+        lease = server.hget(leases, "r1")
+        said = f"900 {BEGAN * 1000}\t".encode()
+        assert said in lease
+        server.hset(leases, "r1", lease.replace(said, b"900\t"))
+    assert settle(bank, "r1", 100) == 1
+    assert begin(bank, "r2", Claim(claim.limits))[0].tokens == 900
+
+
 def test_a_request_above_a_whole_minute_gets_through_when_nothing_else_is_counted(bank: Bank) -> None:
     claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=5000)
     assert begin(bank, "r1", claim)[0].tokens == 0
