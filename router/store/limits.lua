@@ -4,7 +4,7 @@
 -- What a request took is in its lease: who ends it, and be it for a gateway that died, gives back what was not used.
 -- Source: ITU-T I.371 (03/2004), Annex A, the Generic Cell Rate Algorithm as a continuous-state leaky bucket.
 
-local UNIT, SLOTS, FULLEST = 60000, 12, 9e15
+local UNIT, MINUTE_MS, SLOTS, FULLEST = 60000, 60000, 12, 9e15
 local UNLIMITED = -1
 local TOLD = '>llll'
 
@@ -144,8 +144,11 @@ local function admit(shares, plan, all, tokens, mode, now)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      local passed = max(now - r[AT], 0)
-      r[AT] = max(now, r[AT])
+      local passed = now - r[AT]
+      if passed < -MINUTE_MS then -- the clock was ahead; what was taken by it would stay until it is there again
+        r[AT], r[REQUESTS], r[TOKENS] = now, 0, 0
+      end
+      r[AT], passed = max(now, r[AT]), max(passed, 0)
       r[RATE] = max(r[RATE], rate.tokens)
       r[REQUESTS], r[REQUESTS_APART] = leaked(rate.requests, math.huge, r[REQUESTS], passed)
       r[TOKENS], r[TOKENS_APART] = leaked(rate.tokens, max(r[RATE], 1), r[TOKENS], passed)
@@ -194,7 +197,7 @@ local function leave(plan, all, taken, began, used)
     if r then
       if used ~= '' and cap > 0 and r[AT] > 0 then -- 0: what it took was erased with its tenant, but for its place
         local more, passed = UNIT * (tonumber(used) - min(tonumber(taken), cap)), r[AT] - (began or r[AT])
-        local kept = passed >= 0 and cap * max(UNIT - passed, 0) or 0 -- before: the clock was set back, and it began anew
+        local kept = passed >= 0 and cap * max(MINUTE_MS - passed, 0) or 0 -- before: the clock was set back, and it began anew
         r[TOKENS] = min(max(r[TOKENS] + max(more, -kept), 0), FULLEST)
       end
       r[OPEN] = max(r[OPEN] - 1, 0)

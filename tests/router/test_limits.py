@@ -136,6 +136,29 @@ def test_long_requests_that_end_at_once_let_no_more_than_twice_the_limit_through
     assert used <= 1000 + 1000 * at / 60
 
 
+def test_a_clock_that_was_ahead_keeps_nobody_out_when_it_is_right_again(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=2, tokens=1000, concurrency=3),), tokens=500)
+    assert taken(bank, claim, at=7200, tries=3) == 2
+    (allowance,) = begin(bank, "r1", claim, at=10)
+    assert (allowance.requests, allowance.tokens) == (1, 500), "a bucket begins anew, once"
+    settle(bank, "7200-0", 0)
+    settle(bank, "7200-1", 900)
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r2", claim, at=10)
+    assert (refused.value.kind, refused.value.wait_ms) == ("tokens", 24_000), (
+        "what it took then is not given back of now"
+    )
+    assert begin(bank, "r3", claim, at=34)[0].tokens == 0
+    assert waits(bank, "r4", claim, at=34) > 0
+
+
+def test_a_clock_that_steps_back_by_less_than_a_minute_gives_no_new_bucket(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=2),))
+    assert taken(bank, claim, at=100, tries=3) == 2
+    assert [waits(bank, f"r{at}", claim, at=at) for at in (99, 41, 40)] == [30_000] * 3
+    assert waits(bank, "later", claim, at=130) == 0
+
+
 def test_a_lease_of_an_earlier_version_gives_back_what_was_not_used(bank: Bank, valkey_url: str) -> None:
     claim = Claim((Limit(TENANT, "a", tokens=1000, concurrency=1),), tokens=900)
     begin(bank, "r1", claim)
