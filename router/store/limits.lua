@@ -33,13 +33,10 @@ end
 -- bucket only N/L minutes after its last change, in which more than N leaked of it. And where only L asks, no more passes
 -- than ever does of L: what it counts of a level is never above that.
 -- Tokens can be owed beyond every bucket, which is no sign of a higher limit: `highest` tells which there was.
--- per_minute: of who asks. highest: that it came up by. passed: milliseconds -> the level now, and what is not counted.
+-- per_minute: of who asks, above a full bucket of which the level is. highest: that it came up by. passed: milliseconds
+-- -> the level now, and what is not counted.
 local function leaked(per_minute, highest, level, passed)
-  local full = UNIT * per_minute
-  if level <= full then
-    return max(level - passed * per_minute, 0), 0
-  end
-  local counted, rate = full, level / UNIT
+  local counted, rate = UNIT * per_minute, level / UNIT
   if rate > highest then -- what is owed is as many minutes' worth for every limit
     counted, rate = ceil(level / highest * per_minute), highest
   end
@@ -150,8 +147,16 @@ local function admit(shares, plan, all, tokens, mode, now)
       end
       r[AT], passed = max(now, r[AT]), max(passed, 0)
       r[RATE] = max(r[RATE], rate.tokens)
-      r[REQUESTS], r[REQUESTS_APART] = leaked(rate.requests, math.huge, r[REQUESTS], passed)
-      r[TOKENS], r[TOKENS_APART] = leaked(rate.tokens, max(r[RATE], 1), r[TOKENS], passed)
+      if r[REQUESTS] <= UNIT * rate.requests then
+        r[REQUESTS] = max(r[REQUESTS] - passed * rate.requests, 0)
+      else
+        r[REQUESTS], r[REQUESTS_APART] = leaked(rate.requests, math.huge, r[REQUESTS], passed)
+      end
+      if r[TOKENS] <= UNIT * rate.tokens then
+        r[TOKENS] = max(r[TOKENS] - passed * rate.tokens, 0)
+      else
+        r[TOKENS], r[TOKENS_APART] = leaked(rate.tokens, max(r[RATE], 1), r[TOKENS], passed)
+      end
       tallies[k] = rate.shares and tally(shares, plan.names[k], floor(now / rate.slot_ms))
     end
   end
