@@ -1,12 +1,14 @@
 -- Accounts. A tenant, one of its keys or an organisation is a field of the hash `…now:<scope>`: all that budgets and
 -- limits count of it, packed, so that a request reads its accounts in one call and writes them in another; calls are
 -- what they cost. A record: the hour since 1970 of the last reservation, spent and reserved of its hour, day and month
--- (`ledger.lua`), the millisecond of the last change of a limit, requests and tokens used, open requests, and the tokens a
--- minute by which they were counted (`limits.lua`). They are doubles, exact below 2^53, and so long together that the server keeps even a short hash as a
+-- (`ledger.lua`), the millisecond of the last change of a limit, requests and tokens used, open requests, and the highest of
+-- the tokens a minute by which those came up (`limits.lua`). They are doubles, exact below 2^53, and so long together that the server keeps even a short hash as a
 -- table: in a list every account would be searched for.
 
 local PACKED = '<dddddddddddd'
 local HOUR, AT, REQUESTS, TOKENS, OPEN, RATE = 1, 8, 9, 10, 11, 12
+-- Of the limit that asks, so not kept: what it does not count of a level. At 13 `struct.unpack` says where it stopped.
+local REQUESTS_APART, TOKENS_APART = 14, 15
 -- UNUSED: nothing was asked of a window. SPILLED: it is counted in `bud:`, by the server's integers, for it is overdrawn
 -- beyond 2^53, or an older one that came back.
 local UNUSED, SPILLED = -2, -1

@@ -8,7 +8,8 @@ from router.store.ledger import MAX_NANO_USD, ORGANISATION_ACCOUNT, PERS, Hold, 
 from router.store.limits import MOST_PER_MINUTE, Claim, Limit
 
 # Of an account: an hour since 1970; spent and reserved of its hour, day and month, below 0 where it is not here; the
-# millisecond of a limit's last change, requests and tokens used, in 60000ths, open requests, and the tokens a minute.
+# millisecond of a limit's last change, requests and tokens used, in 60000ths, open requests, and the highest of the
+# tokens a minute by which those came up.
 RECORD = Struct("<12d")
 _MOST_KNOWN = 4096
 

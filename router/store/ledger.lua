@@ -41,6 +41,7 @@ end
 local function turned(key, r, hour)
   local was, is = calendar(r[HOUR]), calendar(hour)
   local new = { hour, 0, 0, 0, 0, 0, 0, r[AT], r[REQUESTS], r[TOKENS], r[OPEN], r[RATE] }
+  new[REQUESTS_APART], new[TOKENS_APART] = r[REQUESTS_APART], r[TOKENS_APART]
   for place, window in ipairs(is) do
     local at = 2 * place
     if was[place].name == window.name then
@@ -58,7 +59,9 @@ local function put(key, name, spent, reserved)
   redis.call('EXPIRE', key, string.format('%d', KEEP_S + 31 * 86400))
 end
 
--- Windows that an account leaves go to `bud:`; there, once a day, those go that ended long ago.
+-- Windows that an account leaves go to `bud:`; there, once a day, those go that ended long ago and in which nothing is
+-- open. Long ago by this hour and by the one that is left: who is before the other was told a wrong time, and what was
+-- spent in the windows of the right one has to be there when the clock is right again.
 local function put_away(key, r, hour)
   local was, is = calendar(r[HOUR]), calendar(hour)
   for place, window in ipairs(was) do
@@ -69,11 +72,12 @@ local function put_away(key, r, hour)
   if was[2].name == is[2].name then
     return
   end
-  local oldest = calendar(hour - KEEP_S / 3600)
-  for _, field in ipairs(redis.call('HKEYS', key)) do
-    local letter = LETTER_OF[string.sub(field, 1, 1)]
-    if letter and field < oldest[letter].name then
-      redis.call('HDEL', key, field)
+  local oldest, sums = calendar(math.min(hour, r[HOUR]) - KEEP_S / 3600), redis.call('HGETALL', key)
+  for i = 1, #sums, 2 do
+    local name = string.match(sums[i], '^(.*):reserved$')
+    local place = name and LETTER_OF[string.sub(name, 1, 1)]
+    if place and sums[i + 1] == '0' and name < oldest[place].name then
+      redis.call('HDEL', key, name .. ':spent', name .. ':reserved')
     end
   end
 end

@@ -4,7 +4,7 @@
 -- What a request took is in its lease: who ends it, and be it for a gateway that died, gives back what was not used.
 -- Source: ITU-T I.371 (03/2004), Annex A, the Generic Cell Rate Algorithm as a continuous-state leaky bucket.
 
-local UNIT, SLOTS, FULLEST = 60000, 12, 9e15
+local UNIT, MINUTE_MS, SLOTS, FULLEST = 60000, 60000, 12, 9e15
 local UNLIMITED = -1
 local TOLD = '>llll'
 
@@ -22,6 +22,26 @@ end
 
 local function min(a, b)
   return a < b and a or b
+end
+
+-- Hosts may have different limits of one account while their configuration changes, so a level is the account's and no
+-- limit's: it is never cut. One above a full bucket of the limit that asks counts there as a full one, which leaks from
+-- the record's last change on, so nobody waits longer than that; the level itself leaks then as fast as empties it in a
+-- minute.
+-- Invariant: whoever asks in turn, what passes is at most what the highest of their limits, H, would let pass alone. For a
+-- level is at most a full bucket of H, and so none leaks faster than H; a lower limit L lets N pass a level above its own
+-- bucket only N/L minutes after its last change, in which more than N leaked of it. And where only L asks, no more passes
+-- than ever does of L: what it counts of a level is never above that.
+-- Tokens can be owed beyond every bucket, which is no sign of a higher limit: `highest` tells which there was.
+-- per_minute: of who asks, above a full bucket of which the level is. highest: that it came up by. passed: milliseconds
+-- -> the level now, and what is not counted.
+local function leaked(per_minute, highest, level, passed)
+  local counted, rate = UNIT * per_minute, level / UNIT
+  if rate > highest then -- what is owed is as many minutes' worth for every limit
+    counted, rate = ceil(level / highest * per_minute), highest
+  end
+  local now = max(level - ceil(passed * rate), 0)
+  return now, max(now - max(counted - passed * per_minute, 0), 0)
 end
 
 -- Milliseconds until `more` fits; 0: it does.
@@ -69,13 +89,14 @@ local function allowances(reply, plan, all, tallies)
     local rate, r = plan.rates[k], all[k]
     if rate then
       local requests, tokens = rate.requests > 0, rate.tokens > 0
+      local by_requests, by_tokens = r[REQUESTS] - (r[REQUESTS_APART] or 0), r[TOKENS] - (r[TOKENS_APART] or 0)
       told = told
         .. struct.pack(
           TOLD,
-          requests and max(floor(rate.requests - r[REQUESTS] / UNIT), 0) or UNLIMITED,
-          requests and ceil(r[REQUESTS] / rate.requests) or UNLIMITED,
-          tokens and max(floor(rate.tokens - r[TOKENS] / UNIT), 0) or UNLIMITED,
-          tokens and ceil(r[TOKENS] / rate.tokens) or UNLIMITED
+          requests and max(floor(rate.requests - by_requests / UNIT), 0) or UNLIMITED,
+          requests and ceil(by_requests / rate.requests) or UNLIMITED,
+          tokens and max(floor(rate.tokens - by_tokens / UNIT), 0) or UNLIMITED,
+          tokens and ceil(by_tokens / rate.tokens) or UNLIMITED
         )
       for mode, millionths in pairs(rate.shares or {}) do
         if is_full(tallies[k], mode, millionths) then
@@ -94,8 +115,9 @@ local function longest_wait(plan, all, tokens)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      local by_requests = rate.requests > 0 and wait(rate.requests, r[REQUESTS], UNIT) or 0
-      local by_tokens = rate.tokens > 0 and wait(rate.tokens, r[TOKENS], UNIT * min(tokens, rate.tokens)) or 0
+      local by_requests, by_tokens = r[REQUESTS] - (r[REQUESTS_APART] or 0), r[TOKENS] - (r[TOKENS_APART] or 0)
+      by_requests = rate.requests > 0 and wait(rate.requests, by_requests, UNIT) or 0
+      by_tokens = rate.tokens > 0 and wait(rate.tokens, by_tokens, UNIT * min(tokens, rate.tokens)) or 0
       if by_requests > 0 and by_requests > longest then
         place, kind, longest = k - 1, 'requests', by_requests
       end
@@ -119,15 +141,22 @@ local function admit(shares, plan, all, tokens, mode, now)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      local passed = max(now - r[AT], 0)
-      r[AT] = max(now, r[AT])
-      -- A limit that was lowered is at most full; tokens can be owed beyond it, so theirs shrink with it.
-      if rate.tokens < r[RATE] then
-        r[TOKENS] = floor(r[TOKENS] * rate.tokens / r[RATE])
+      local passed = now - r[AT]
+      if passed < -MINUTE_MS then -- the clock was ahead; what was taken by it would stay until it is there again
+        r[AT], r[REQUESTS], r[TOKENS] = now, 0, 0
       end
-      r[RATE] = rate.tokens
-      r[REQUESTS] = max(min(r[REQUESTS], UNIT * rate.requests) - passed * rate.requests, 0)
-      r[TOKENS] = max(r[TOKENS] - passed * rate.tokens, 0)
+      r[AT], passed = max(now, r[AT]), max(passed, 0)
+      r[RATE] = max(r[RATE], rate.tokens)
+      if r[REQUESTS] <= UNIT * rate.requests then
+        r[REQUESTS] = max(r[REQUESTS] - passed * rate.requests, 0)
+      else
+        r[REQUESTS], r[REQUESTS_APART] = leaked(rate.requests, math.huge, r[REQUESTS], passed)
+      end
+      if r[TOKENS] <= UNIT * rate.tokens then
+        r[TOKENS] = max(r[TOKENS] - passed * rate.tokens, 0)
+      else
+        r[TOKENS], r[TOKENS_APART] = leaked(rate.tokens, max(r[RATE], 1), r[TOKENS], passed)
+      end
       tallies[k] = rate.shares and tally(shares, plan.names[k], floor(now / rate.slot_ms))
     end
   end
@@ -144,30 +173,37 @@ local function admit(shares, plan, all, tokens, mode, now)
   return tallies, nil
 end
 
--- Takes what `admit` found room for -> what the lease says of it: tokens and, where its end counts, where.
-local function enter(shares, plan, all, tallies, tokens, mode)
+-- Takes what `admit` found room for -> what the lease says of it: tokens, the millisecond and, where its end counts, where.
+local function enter(shares, plan, all, tallies, tokens, mode, now)
   for k = 1, #plan.names do
     local rate, r = plan.rates[k], all[k]
     if rate then
-      r[REQUESTS] = rate.requests > 0 and r[REQUESTS] + UNIT or 0
+      r[REQUESTS] = r[REQUESTS] + (rate.requests > 0 and UNIT or 0)
       r[TOKENS] = r[TOKENS] + UNIT * min(tokens, rate.tokens)
+      if r[TOKENS] <= UNIT * rate.tokens then
+        r[RATE] = rate.tokens -- nothing is left of what a higher limit let in
+      end
       r[OPEN] = r[OPEN] + (rate.ends and 1 or 0)
       if tallies[k] and mode ~= '' then
         count_mode(shares, plan.names[k], tallies[k], mode)
       end
     end
   end
-  return string.format('%d', tokens) .. plan.caps
+  return string.format('%d %d', tokens, now) .. plan.caps
 end
 
 -- The request is over: it is open no more, and what it used takes the place of what it took, in the records of `plan`,
--- which `ended` made. used: '' for unknown, then what was taken stays.
-local function leave(plan, all, taken, used)
+-- which `ended` made. Of a full bucket that much is left as did not leak between its begin and the record's last change;
+-- no more is given back, for what is above that others took since.
+-- began: milliseconds, nil in a lease of an earlier version. used: '' for unknown, then what was taken stays.
+local function leave(plan, all, taken, began, used)
   for k, cap in pairs(plan.caps) do
     local r = all[k]
     if r then
       if used ~= '' and cap > 0 and r[AT] > 0 then -- 0: what it took was erased with its tenant, but for its place
-        r[TOKENS] = min(max(r[TOKENS] + UNIT * (tonumber(used) - min(tonumber(taken), cap)), 0), FULLEST)
+        local more, passed = UNIT * (tonumber(used) - min(tonumber(taken), cap)), r[AT] - (began or r[AT])
+        local kept = passed >= 0 and cap * max(MINUTE_MS - passed, 0) or 0 -- before: the clock was set back, and it began anew
+        r[TOKENS] = min(max(r[TOKENS] + max(more, -kept), 0), FULLEST)
       end
       r[OPEN] = max(r[OPEN] - 1, 0)
     end

@@ -23,7 +23,7 @@ local function enlist(prefix, scope, args, time)
     return nil, nil, nil, refused
   end
   if plan.is_limited then
-    claim = enter(shares, plan, all, tallies, tokens, mode)
+    claim = enter(shares, plan, all, tallies, tokens, mode, now_ms)
   end
   if left_behind then
     money = reserve(bud, plan, all, left_behind, args[10], now)
@@ -38,7 +38,7 @@ end
 local function discharge(prefix, scope, lease, cost, tokens)
   local _, _, _, _, money, claim = string.match(lease or '', LEASE)
   local bound, hour, budgets = string.match(cost ~= '-' and money or '', '^(%d+)\t(%d+)(.*)$')
-  local taken, caps = string.match(tokens ~= '-' and claim or '', '^(%d+)(.*)$')
+  local taken, began, caps = string.match(tokens ~= '-' and claim or '', '^(%d+) ?(%d*)(.*)$')
   local plan = ended((budgets or '') .. '\n' .. (caps or ''))
   if #plan.names == 0 then
     return nil
@@ -47,7 +47,7 @@ local function discharge(prefix, scope, lease, cost, tokens)
   if bound then
     charge(prefix .. 'bud:' .. scope, plan, all, bound, charged, tonumber(hour))
   end
-  leave(plan, all, taken, tokens)
+  leave(plan, all, taken, tonumber(began or ''), tokens)
   write(prefix, scope, plan.names, all)
   return bound and charged .. '\t' .. hour .. budgets or nil
 end

@@ -104,6 +104,74 @@ def test_a_settle_puts_what_was_used_in_the_place_of_what_was_taken_once(bank: B
     assert owing.value.allowances[0].tokens == 0
 
 
+def test_what_leaked_since_a_request_began_is_not_given_back_of_what_others_took(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=1000)
+    begin(bank, "long", claim)
+    begin(bank, "other", Claim(claim.limits, tokens=300), at=45)
+    settle(bank, "long", 0)
+    assert begin(bank, "left", Claim(claim.limits), at=45)[0].tokens == 1000 - (250 + 300 - 250), (
+        "a quarter of it was there"
+    )
+    settle(bank, "other", 100)
+    assert begin(bank, "more", Claim(claim.limits), at=45)[0].tokens == 900
+    begin(bank, "late", Claim(claim.limits, tokens=600), at=120)
+    settle(bank, "late", 0)
+    assert begin(bank, "none", Claim(claim.limits), at=120)[0].tokens == 1000, "nobody took any since"
+
+
+@pytest.mark.parametrize(("tokens", "apart_s"), [(1000, 60), (100, 6), (500, 30)])
+def test_long_requests_that_end_at_once_let_no_more_than_twice_the_limit_through(
+    bank: Bank, tokens: int, apart_s: int
+) -> None:
+    limits, at, used = (Limit(TENANT, "a", tokens=1000),), 10 * apart_s, 0
+    for n in range(10):
+        begin(bank, f"long{n}", Claim(limits, tokens=tokens), at=apart_s * n)
+    for n in range(10):
+        settle(bank, f"long{n}", 1)
+        for m in range(10):
+            if waits(bank, f"short{n}-{m}", Claim(limits, tokens=100), at=at) == 0:
+                settle(bank, f"short{n}-{m}", 100)
+                used += 100
+    assert 900 <= used <= 2000
+    assert used <= 1000 + 1000 * at / 60
+
+
+def test_a_clock_that_was_ahead_keeps_nobody_out_when_it_is_right_again(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=2, tokens=1000, concurrency=3),), tokens=500)
+    assert taken(bank, claim, at=7200, tries=3) == 2
+    (allowance,) = begin(bank, "r1", claim, at=10)
+    assert (allowance.requests, allowance.tokens) == (1, 500), "a bucket begins anew, once"
+    settle(bank, "7200-0", 0)
+    settle(bank, "7200-1", 900)
+    with pytest.raises(LimitRefused) as refused:
+        begin(bank, "r2", claim, at=10)
+    assert (refused.value.kind, refused.value.wait_ms) == ("tokens", 24_000), (
+        "what it took then is not given back of now"
+    )
+    assert begin(bank, "r3", claim, at=34)[0].tokens == 0
+    assert waits(bank, "r4", claim, at=34) > 0
+
+
+def test_a_clock_that_steps_back_by_less_than_a_minute_gives_no_new_bucket(bank: Bank) -> None:
+    claim = Claim((Limit(TENANT, "a", requests=2),))
+    assert taken(bank, claim, at=100, tries=3) == 2
+    assert [waits(bank, f"r{at}", claim, at=at) for at in (99, 41, 40)] == [30_000] * 3
+    assert waits(bank, "later", claim, at=130) == 0
+
+
+def test_a_lease_of_an_earlier_version_gives_back_what_was_not_used(bank: Bank, valkey_url: str) -> None:
+    claim = Claim((Limit(TENANT, "a", tokens=1000, concurrency=1),), tokens=900)
+    begin(bank, "r1", claim)
+    with redis.Redis.from_url(valkey_url) as server:
+        leases = scope_of("acme").base + "open"
+        lease = server.hget(leases, "r1")
+        said = f"900 {BEGAN * 1000}\t".encode()
+        assert said in lease
+        server.hset(leases, "r1", lease.replace(said, b"900\t"))
+    assert settle(bank, "r1", 100) == 1
+    assert begin(bank, "r2", Claim(claim.limits))[0].tokens == 900
+
+
 def test_a_request_above_a_whole_minute_gets_through_when_nothing_else_is_counted(bank: Bank) -> None:
     claim = Claim((Limit(TENANT, "a", tokens=1000),), tokens=5000)
     assert begin(bank, "r1", claim)[0].tokens == 0
@@ -121,11 +189,91 @@ def test_a_limit_that_is_lowered_is_at_most_full_and_one_that_is_raised_has_room
         begin(bank, f"r{n}", Claim(high.limits, tokens=333))
     with pytest.raises(LimitRefused) as refused:
         begin(bank, "low", low)
-    assert refused.value.wait_ms == 59_940, "of the tokens, all of which are wanted at once"
-    assert begin(bank, "later", Claim(low.limits, tokens=1), at=10.5)[0].requests == 0
+    assert refused.value.wait_ms == 60_000, "of the tokens, all of which are wanted at once"
+    (later,) = begin(bank, "later", Claim(low.limits, tokens=1), at=10.5)
+    assert (later.requests, later.requests_full_ms, later.tokens) == (0, 59_500, 349)
     (raised,) = begin(bank, "raised", Claim(high.limits, tokens=1), at=10.5)
-    assert raised.requests > 5990
-    assert raised.tokens > 1_990_000
+    assert raised.requests == 1050 - 2, "what came into the bucket meanwhile"
+    assert raised.tokens == 2000 + 1_998_000 * 10.5 // 60 - 2
+    assert begin(bank, "silence", low, at=70.5)[0].tokens == 0
+    (new,) = begin(bank, "new", Claim((Limit(TENANT, "a", requests=60_000, tokens=5000),), tokens=1), at=70.5)
+    assert (new.requests, new.tokens) == (60_000 - 2, 2999)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hosts_with_different_limits_of_one_account_let_through_what_the_highest_would(bank: Bank, seed: int) -> None:
+    rng, at, alone = random.Random(seed), 0, 0
+    rates = [(60, 900), (17, 400), (7, 950)][: 2 + seed % 2]
+    limits = [Limit(TENANT, "a", requests=requests, tokens=tokens) for requests, tokens in rates]
+    of_all, of_one = Plain(max(rate[0] for rate in rates), max(rate[1] for rate in rates)), Plain(*rates[0])
+    through = Counter[int]()
+    for n in range(2500):
+        if n % 100 == 0:  # all hosts in turn, then for a while those of one limit alone
+            alone = rng.randrange(len(rates))
+            of_one = Plain(*rates[alone])
+        who = alone if n % 100 > 60 else rng.randrange(len(rates))
+        tokens, step = rng.randrange(1, 60), rng.choice((0, 0, 0, 0, 5, 40, 611, 8_000, 61_000 if n % 90 == 0 else 1))
+        for _ in range(2):
+            at += step
+            of_all.leak(step)
+            of_one.leak(step)
+            step = waits(bank, f"r{n}", Claim((limits[who],), tokens=tokens), at=at / 1000)
+            assert step <= 60_000, "a full bucket at most"
+            if step > 0:
+                if rng.random() < 0.9:
+                    break
+                continue
+            through[who] += 1
+            of_all.take(tokens)
+            if n % 100 > 60:
+                of_one.take(tokens)
+            break
+        else:
+            pytest.fail("it waited as long as it was told to")
+    assert min(through.values()) > 30
+
+
+def waits(bank: Bank, request: str, claim: Claim, *, at: float) -> int:
+    """Milliseconds until it would fit; 0: it passed."""
+    try:
+        begin(bank, request, claim, at=at)
+    except LimitRefused as refused:
+        return refused.wait_ms or 0
+    return 0
+
+
+class Plain:
+    """A bucket of requests and one of tokens in fractions, which never hold more than a minute's worth."""
+
+    def __init__(self, *rates: int) -> None:
+        self.rates, self.levels = rates, [Fraction(0) for _ in rates]
+
+    def leak(self, ms: int) -> None:
+        pairs = zip(self.levels, self.rates, strict=True)
+        self.levels = [max(level - Fraction(ms * rate, 60_000), Fraction(0)) for level, rate in pairs]
+
+    def take(self, tokens: int) -> None:
+        self.levels = [self.levels[0] + 1, self.levels[1] + tokens]
+        assert all(level <= rate for level, rate in zip(self.levels, self.rates, strict=True))
+
+
+@pytest.mark.parametrize("per_minute", [120, 6])
+def test_a_lowered_limit_passes_its_rate_at_once_and_its_bucket_after_a_minute(bank: Bank, per_minute: int) -> None:
+    high, low = (Claim((Limit(TENANT, "a", requests=requests),)) for requests in (1000, per_minute))
+    assert taken(bank, high, at=0, tries=1001) == 1000
+    assert sum(taken(bank, low, at=half / 2, tries=2) for half in range(1, 121)) == per_minute
+    assert taken(bank, low, at=120, tries=per_minute + 1) == per_minute
+
+
+def test_what_is_owed_is_as_many_minutes_for_a_lowered_limit(bank: Bank) -> None:
+    high, low = (Claim((Limit(TENANT, "a", tokens=tokens),), tokens=1) for tokens in (100_000, 1000))
+    begin(bank, "r1", high)
+    settle(bank, "r1", 300_000)
+    for claim in (low, high, low):
+        with pytest.raises(LimitRefused) as refused:
+            begin(bank, "r2", claim, at=60)
+        assert refused.value.wait_ms == pytest.approx(60_000, abs=61)
+    assert begin(bank, "r2", low, at=120.1)[0].tokens == 0
 
 
 @pytest.mark.parametrize("tokens", [2**63, 8 * 2**63, 10**30])
