@@ -28,7 +28,7 @@ from router.http.boundary import log_place
 from router.http.protocol import make_protocol
 from router.metrics import settle_process_id
 from router.online.follower import Follower
-from router.store.place import data_dir, make_store
+from router.store.place import data_dir, lease_of, make_store
 from router.store.valkey import ValkeyStore
 from router.upstreams.local import LocalNews, LocalUpstream
 from router.upstreams.openai import open_session
@@ -110,6 +110,7 @@ async def run(brief: Brief, told: Iterator[bytes]) -> None:
                     secret=fresh.secret,
                     local=local,
                 )
+                store.lease_s = lease_of(most_seconds_of_request(fresh.config))
                 gateway.setup = directory.take(follower.take(setup))
             except Exception as error:  # the supervisor validated it; what is left must not take a serving process down
                 log.error("the new configuration was not taken; the old one stays in force")

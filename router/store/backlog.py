@@ -71,7 +71,7 @@ class Backlog:
         empty: Set while the store has everything of this process.
     """
 
-    def __init__(self, directory: Path, *, name: str, commands: Commands, lease_s: int) -> None:
+    def __init__(self, directory: Path, *, name: str, commands: Commands, lease_s: Callable[[], int]) -> None:
         self._directory, self._commands, self._lease_s = directory, commands, lease_s
         self._name = name
         self._own: Spool | None = None
@@ -195,13 +195,13 @@ class Backlog:
             return self._commands.draw(
                 start,
                 owner=owner,
-                lease_s=self._lease_s,
+                lease_s=self._lease_s(),
                 slice_id=fields[1].decode(),
                 accounts=fields[3],
                 bound=int(fields[2]),
             )
         # No high water: the request was answered, its row must go in.
-        return self._commands.begin(start, owner=owner, lease_s=self._lease_s, high_water=0)
+        return self._commands.begin(start, owner=owner, lease_s=self._lease_s(), high_water=0)
 
     async def sync(self) -> None:
         """Make waiting records survive a power cut."""

@@ -28,6 +28,11 @@ def store_url(config: StoreConfig) -> str:
     return embedded_url(data_dir(config)) if config.url == EMBEDDED else config.url
 
 
+def lease_of(longest_s: float) -> int:
+    """Seconds of a lease that outlasts a request of so many."""
+    return max(LEASE_S, ceil(longest_s) + LEASE_SLACK_S)
+
+
 def make_store(
     config: StoreConfig, *, name: str | None = None, fallen: Sequence[str] = (), longest_s: float = 0.0
 ) -> ValkeyStore:
@@ -42,7 +47,7 @@ def make_store(
         spool_dir=data_dir(config) / "spool",
         when_down=config.when_down,
         high_water_rows=config.high_water_rows,
-        lease_s=max(LEASE_S, ceil(longest_s) + LEASE_SLACK_S),
+        lease_s=lease_of(longest_s),
     )
     return ValkeyStore(store_url(config), options, name=name, fallen=fallen)
 

@@ -58,14 +58,17 @@ class ValkeyStore:
     Args:
         name: Unique among owners; by default made.
         fallen: Names of owners that are known to be dead; the first recovery need not wait until they are overdue.
+
+    Attributes:
+        lease_s: Of requests from now on; a new configuration may let them take longer.
     """
 
     def __init__(self, url: str, options: StoreOptions, *, name: str | None = None, fallen: Sequence[str] = ()) -> None:
         functions = load_functions()
-        self._commands, self._options = Commands(functions), options
+        self._commands, self._options, self.lease_s = Commands(functions), options, options.lease_s
         self._link = Link(parse_address(url), functions=functions, timeout_s=options.timeout_s)
         name = name or f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._backlog = Backlog(options.spool_dir, name=name, commands=self._commands, lease_s=options.lease_s)
+        self._backlog = Backlog(options.spool_dir, name=name, commands=self._commands, lease_s=lambda: self.lease_s)
         self._owner = Owner(
             self._link, self._commands, self._backlog, name=name, ttl_s=options.owner_ttl_s, fallen=fallen
         )
@@ -145,7 +148,7 @@ class ValkeyStore:
         if not self._link.is_up and self._begin_without(start):
             return ()
         command = self._commands.begin(
-            start, owner=self.owner, lease_s=options.lease_s, high_water=options.high_water_rows
+            start, owner=self.owner, lease_s=self.lease_s, high_water=options.high_water_rows
         )
         try:
             reply = await self._link.call(command)

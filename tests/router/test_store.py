@@ -251,3 +251,16 @@ async def test_what_the_server_refuses_is_told_in_its_words(opened: Opened, serv
         with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
             await store.begin(start("r1"))
         await store.ping()
+
+
+@pytest.mark.asyncio
+async def test_a_lease_that_was_made_longer_is_that_of_requests_from_then_on(
+    opened: Opened, server: redis.Redis
+) -> None:
+    async with opened(lease_s=60) as store:
+        await store.begin(start("req-before"))
+        store.lease_s = 9_000
+        await store.begin(start("req-after"))
+        (leases,) = (server.hgetall(key) for key in server.scan_iter("gs:*:open"))
+    before, after = (int(leases[name].split(b"\n")[1]) for name in (b"req-before", b"req-after"))
+    assert 8_930 <= after - before <= 8_950

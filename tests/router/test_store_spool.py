@@ -72,7 +72,7 @@ def test_a_dead_process_spool_is_adopted_and_an_emptied_one_is_removed(path: Pat
 @pytest.mark.asyncio
 async def test_spools_that_could_not_be_sent_are_free_for_the_next_attempt(tmp_path: Path) -> None:
     def backlog(name: str) -> Backlog:
-        return Backlog(tmp_path, name=name, commands=Commands(load_functions()), lease_s=600)
+        return Backlog(tmp_path, name=name, commands=Commands(load_functions()), lease_s=lambda: 600)
 
     for name in ("fell", "fell-too"):
         dead = backlog(name)
