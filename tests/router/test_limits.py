@@ -136,6 +136,24 @@ def test_long_requests_that_end_at_once_let_no_more_than_twice_the_limit_through
     assert used <= 1000 + 1000 * at / 60
 
 
+@pytest.mark.parametrize("rates", [(900,), (900, 300)])
+def test_in_so_many_minutes_no_more_is_used_than_came_into_a_full_bucket(bank: Bank, rates: Sequence[int]) -> None:
+    rng, at, used, still_open = random.Random(9), 0, 0, list[tuple[str, int]]()
+    for n in range(3000):
+        at += rng.choice((0, 0, 100, 2_000, 9_000))
+        tokens, rate = rng.choice((20, 150, 600)), rng.choice(rates)
+        claim = Claim((Limit(TENANT, "a", tokens=rate),), tokens=tokens)
+        if waits(bank, f"r{n}", claim, at=at / 1000) == 0:
+            still_open.append((f"r{n}", min(tokens, rate)))
+        while still_open and rng.random() < 0.4:
+            request, bound = still_open.pop(rng.randrange(len(still_open)))
+            spent = rng.choice((0, 1, bound))
+            settle(bank, request, spent)
+            used += spent
+            assert used <= 900 + Fraction(900 * at, 60_000)
+    assert used > 0.5 * 900 * at / 60_000, "and not much less"
+
+
 def test_a_clock_that_was_ahead_keeps_nobody_out_when_it_is_right_again(bank: Bank) -> None:
     claim = Claim((Limit(TENANT, "a", requests=2, tokens=1000, concurrency=3),), tokens=500)
     assert taken(bank, claim, at=7200, tries=3) == 2
