@@ -8,6 +8,7 @@ from policies.tradeoff import TradeOff
 from router.eligible import Needs
 from router.end_user import end_user_of
 from router.errors import BadRequest
+from router.http.normal_forms import grown_bytes
 from router.http.parse import ChatRequest
 from router.sessions import Sessions, Standing, session_key
 from router.setup import Setup
@@ -29,6 +30,7 @@ class Ask:
         explore: Exploration floor in force.
         end_user: As it may be logged, None for nobody named.
         multiplier: By which the pace of the tenant's budgets raised λ; 1 where none is paced.
+        grown_bytes: What a tokenizer's normalisation can add to the text; found only where something is to be reserved.
     """
 
     setup: Setup
@@ -41,6 +43,7 @@ class Ask:
     explore: float
     end_user: str | None = None
     multiplier: float = 1.0
+    grown_bytes: int = 0
 
     @property
     def continues(self) -> bool:
@@ -80,6 +83,7 @@ async def understand(
         explore=min(caller.config.explore, 1.0 if chat.hints.explore is None else chat.hints.explore),
         end_user=end_user_of(caller, chat.end_user, secret),
         multiplier=multiplier,
+        grown_bytes=grown_bytes(chat.all_text) if caller.windows or caller.limits else 0,
     )
 
 

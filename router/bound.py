@@ -22,14 +22,14 @@ _SPELLED_OUT = ("text", "refusal", "input_audio")  # all that is read of them is
 def prompt_bound(chat: ChatRequest, *, tokens_per_image: int) -> int:
     """Tokens that the prompt cannot exceed: one for each byte of the request, beside images and what frames it.
 
-    No tokenizer in use makes more than one token of a byte, once it has normalised the text, and JSON's own marks
+    No tokenizer in use makes more than one token of a byte (of a normal form: `Ask.grown_bytes`), and JSON's own marks
     outweigh a template's. An estimate with a margin would be tighter, about a quarter for English, but random letters,
     rare scripts or a long table between two pages of prose exceed any margin that is worth having; and what is reserved
     too much comes back.
     """
     frame = FRAME_TOKENS + (TOOL_FRAME_TOKENS if chat.needs_tools or chat.needs_schema else 0)
     pictures = (tokens_per_image * chat.n_images - _image_bytes(chat)) if chat.n_images else 0
-    return len(chat.raw) + chat.grown_bytes + frame + pictures
+    return len(chat.raw) + frame + pictures
 
 
 def _image_bytes(chat: ChatRequest) -> int:
@@ -78,7 +78,7 @@ def arm_prompt_bound(ask: Ask, facts: ArmFacts) -> int:
     """`prompt_bound` with the text of the arm's mode; all that the model can read where more may come in."""
     asking, model = ask.setup.asking[facts.name], ask.setup.config.models[facts.arm.model]
     frame = len(asking.system.encode()) if asking.system else 0
-    own = prompt_bound(ask.chat, tokens_per_image=model.tokens_per_image) + frame
+    own = prompt_bound(ask.chat, tokens_per_image=model.tokens_per_image) + ask.grown_bytes + frame
     return own if is_all_there(ask.chat, images=True) else max(own, model.context_tokens)
 
 

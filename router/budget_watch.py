@@ -19,7 +19,7 @@ async def watch(gateway: Gateway, store: ValkeyStore, alerts: Alerts, *, every_s
             await look(gateway, store, alerts)
         except StoreUnavailable:
             pass  # series and paces stay as they were
-        except Exception as error:
+        except Exception as error:  # a task that ends is missed by nobody; only the stack is logged
             log_place(error)
         await asyncio.sleep(every_s)
 

@@ -13,7 +13,7 @@ SOUND_BYTES_PER_TOKEN = 32
 
 
 def prompt_tokens(ask: Ask, facts: ArmFacts) -> int:
-    """Tokens of the prompt: its text whole, pictures by the model's own measure, sound by its length.
+    """Tokens of the prompt: its text whole with the mode's, pictures by the model's own measure, sound by its length.
 
     Where more may come in than the request holds, all that the model can read: nobody here sees how much it was.
     """
@@ -21,7 +21,8 @@ def prompt_tokens(ask: Ask, facts: ArmFacts) -> int:
     if not is_all_there(chat, images=True):
         return arm_prompt_bound(ask, facts)
     pictures = ask.setup.config.models[facts.arm.model].tokens_per_image * chat.n_images
-    return count_tokens(chat.all_text) + pictures + ceil(sound_bytes(chat) / SOUND_BYTES_PER_TOKEN)
+    text = count_tokens(chat.all_text) + count_tokens(ask.setup.asking[facts.name].system or "")
+    return text + pictures + ceil(sound_bytes(chat) / SOUND_BYTES_PER_TOKEN)
 
 
 def output_tokens(ask: Ask, facts: ArmFacts, *, seconds: float, sent_max_tokens: int | None) -> int:

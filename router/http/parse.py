@@ -11,7 +11,6 @@ from router.errors import BadRequest
 from router.http.body import decode_object
 from router.http.hints import Hints, read_hints
 from router.http.messages import Reading, read_messages, refuse
-from router.http.normal_forms import grown_bytes
 
 MAX_TOKENS = 10_000_000  # above any model's window; keeps a bound times a price inside 64 bits
 _MODEL_CHARS = 256
@@ -68,7 +67,6 @@ class ChatRequest:
         system_text: System messages before the first user message.
         route_text: What routing looks at: the text of the last user message that has any, else the last text at all.
         all_text: Every text, tool-call argument and tool declaration: what prompt tokens are estimated from.
-        grown_bytes: What a tokenizer's normalisation can add to it.
         prompt_cache_key: Empty when absent.
         end_user: `user`, else `safety_identifier`, its successor at OpenAI; empty when absent.
     """
@@ -94,7 +92,6 @@ class ChatRequest:
     first_user_text: str
     route_text: str
     all_text: str
-    grown_bytes: int
     prompt_cache_key: str
     end_user: str
 
@@ -111,7 +108,6 @@ def parse_chat(raw: bytes, limits: Limits) -> ChatRequest:
     model = read_model(body)
     reading = read_messages(body.get("messages"), at_most=limits.messages)
     _check_tools(body, limits)
-    all_text = _all_text(reading, body)
     stream = bool(body.get("stream"))
     return ChatRequest(
         body=body,
@@ -134,8 +130,7 @@ def parse_chat(raw: bytes, limits: Limits) -> ChatRequest:
         system_text="\n".join(reading.system),
         first_user_text=reading.user[0] if reading.user else "",
         route_text=_route_text(reading),
-        all_text=all_text,
-        grown_bytes=grown_bytes(all_text),
+        all_text=_all_text(reading, body),
         prompt_cache_key=body.get("prompt_cache_key") or "",
         end_user=read_end_user(body),
     )

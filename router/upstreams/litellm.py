@@ -21,12 +21,12 @@ INSTALL = "pip install 'gearshift[litellm]'"
 # what to pretend for an answer, and what to charge: they are the operator's, never the client's.
 MEMBERS = frozenset(
     (
-        "audio", "dimensions", "encoding_format", "frequency_penalty", "function_call", "functions", "input",
-        "length_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages", "min_p",
-        "modalities", "model", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
-        "reasoning_effort", "repetition_penalty", "response_format", "safety_identifier", "seed",
-        "service_tier", "stop", "store", "stream", "stream_options", "temperature", "thinking", "tool_choice",
-        "tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
+        "audio", "chat_template_kwargs", "dimensions", "encoding_format", "frequency_penalty", "function_call",
+        "functions", "input", "length_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens",
+        "messages", "min_p", "modalities", "model", "n", "parallel_tool_calls", "prediction", "presence_penalty",
+        "prompt_cache_key", "reasoning_effort", "repetition_penalty", "response_format", "safety_identifier",
+        "seed", "service_tier", "stop", "store", "stream", "stream_options", "temperature", "thinking",
+        "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
     )
 )  # fmt: skip
 DONE = b"data: [DONE]\n\n"

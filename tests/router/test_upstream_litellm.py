@@ -65,13 +65,14 @@ async def test_a_request_says_nothing_of_where_it_goes_and_what_it_costs(
         "api_base": "http://127.0.0.1:9/v1", "base_url": "http://127.0.0.1:9/v1", "api_key": "theirs",
         "mock_response": "made up", "fallbacks": [{"model": "openai/dear"}], "custom_llm_provider": "anthropic",
         "extra_headers": {"authorization": "Bearer theirs"}, "extra_body": {"model": "dear"}, "input_cost_per_token": 0,
-        "temperature": 0.5,
+        "temperature": 0.5, "chat_template_kwargs": {"enable_thinking": True},
     }  # fmt: skip
     answer = orjson.loads(await (await upstream.send(call(**theirs), PATIENT)).read())
     (seen,) = server.requests
     assert answer["choices"][0]["message"]["content"].startswith("This is scripted answer")
     assert seen.headers["authorization"] == "Bearer k"
     assert {name: seen.body[name] for name in ("model", "temperature")} == {"model": "m", "temperature": 0.5}
+    assert seen.body["chat_template_kwargs"] == {"enable_thinking": True}  # the gateway's own way to tell a mode
     assert not {"mock_response", "fallbacks", "api_base", "input_cost_per_token"} & seen.body.keys()
 
 
